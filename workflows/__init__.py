@@ -1,0 +1,1 @@
+"""Nipype graphs, and thin interfaces to `cinebold`: no BIDS queries, no mathematics."""

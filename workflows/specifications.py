@@ -1,0 +1,157 @@
+"""What a graph is built from: frozen, JSON-able descriptions that the first room fills in.
+
+A graph can be built and tested from these alone, without a dataset on disk. Paths are absolute strings; times are in
+seconds, resolutions in mm, frequencies in Hz.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cinebold.encoding.settings import EncodingSettings
+
+Specification = TypeVar("Specification")
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """One showing of a film in a run."""
+
+    film: str  #: the film's file
+    film_name: str  #: its path below the dataset's stimuli/ folder, the name that outputs carry
+    onset_s: float  #: from the first volume's trigger
+    duration_s: float | None = None  #: None: until the film ends
+    film_offset_s: float = 0.0  #: the film time shown at the onset
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """A named block of features and how it is made."""
+
+    name: str  #: alphanumeric, as it stands in file names, e.g. "motionenergy"
+    extractor: str  #: registered extractor, e.g. "motion_energy"
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a graph may use of the machine."""
+
+    n_procs: int = 1
+    omp_nthreads: int = 1
+    memory_mb: int = 4096
+    device: str = "cpu"  #: "cpu" or "cuda[:N]", already resolved
+
+
+@dataclass(frozen=True)
+class FeatureExtraction:
+    """One film, all the feature spaces that are wanted of it, and where each is stored."""
+
+    film: str
+    film_name: str
+    spaces: tuple[FeatureSpace, ...]
+    outputs: tuple[str, ...]  #: one .h5 a space, in the order of `spaces`
+    weights_dir: str | None = None
+    random_weights: bool = False
+    seed: int = 0
+    sources: tuple[str, ...] = ()  #: BIDS URIs for the sidecar
+
+
+@dataclass(frozen=True)
+class BoldPreparation:
+    """How responses are read: mask, grid, confounds, filter."""
+
+    mask: str = "gm"  #: "gm", "brain" or the path of an image
+    gm_threshold: float = 0.2
+    resolution_mm: float | None = None  #: None: the grid of the input
+    confounds: str = "simple"  #: a nilearn strategy, or "none"
+    high_pass_hz: float | None = 0.008  #: None: fMRIPrep's cosine columns only where the strategy has them
+    dummy_scans: int | None = None  #: None: the volumes that fMRIPrep marked
+
+
+@dataclass(frozen=True)
+class Run:
+    """One BOLD run with all that belongs to it."""
+
+    label: str  #: e.g. "task-movie_run-1"
+    entities: dict[str, str]
+    bold: str
+    brain_mask: str
+    confounds: str
+    tr_s: float
+    n_volumes: int
+    shape: tuple[int, int, int]
+    presentations: tuple[Presentation, ...]
+    gm_probseg: str | None = None
+    start_time_s: float | None = None  #: StartTime of the sidecar; None: not given
+    slice_timing_corrected: bool = False
+    bold_json: str | None = None
+    events: str | None = None
+    sources: tuple[str, ...] = ()  #: BIDS URIs of the inputs
+
+
+@dataclass(frozen=True)
+class ParticipantAnalysis:
+    """Everything that one participant's graph does."""
+
+    participant: str  #: without "sub-"
+    space: str
+    resolution_label: str  #: the `res-` label of the outputs
+    recipe: str  #: the `model-` label of the outputs
+    runs: tuple[Run, ...]
+    spaces: tuple[FeatureSpace, ...]
+    bold: BoldPreparation
+    encoding: EncodingSettings
+    delays_s: tuple[float, ...]
+    low_pass: str = "lanczos"  #: "lanczos" or "box"
+    output_dir: str = ""  #: the root of the derivative dataset
+    prefix: str = ""  #: e.g. "sub-01/func/sub-01_task-movie_space-X_res-3mm_model-Y": every map's name starts so
+    model_prefix: str = ""  #: e.g. "models/sub-01_task-movie_space-X_res-3mm_model-Y"
+    figures_prefix: str = ""  #: e.g. "sub-01/figures/sub-01_task-movie_space-X_res-3mm_model-Y"
+    map_metadata: dict[str, Any] = field(default_factory=dict)  #: what every map's sidecar says
+    warnings: tuple[str, ...] = ()  #: what was found while the inputs were read; shown in the report
+
+
+@dataclass(frozen=True)
+class GroupMember:
+    """What the group level reads of one participant."""
+
+    participant: str
+    r_map: str
+    model_card: str
+    weight_maps: dict[str, str]  #: feature space -> 4-D map of its components' weights
+
+
+@dataclass(frozen=True)
+class GroupAnalysis:
+    """Everything that the group graph does."""
+
+    members: tuple[GroupMember, ...]
+    missing: tuple[str, ...]
+    recipe: str
+    space: str
+    resolution_label: str
+    q: float = 0.05
+    output_dir: str = ""
+    prefix: str = ""  #: e.g. "tpl-X/func/tpl-X_task-movie_res-3mm_model-Y"
+    figures_prefix: str = ""
+    map_metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def to_json(specification: Any) -> str:
+    """The JSON text of a specification; `from_json` gives an equal one back."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(type(specification)).dump_json(specification, indent=2).decode()
+
+
+def from_json(kind: type[Specification], text: str | bytes) -> Specification:
+    """The specification of type `kind` that `text` describes; unknown or wrongly typed fields are errors."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind).validate_json(text)
+
+
+def output_path(analysis: "ParticipantAnalysis | GroupAnalysis", ending: str) -> Path:
+    """The path of one of the analysis's maps, e.g. ending "_stat-r_statmap.nii.gz"."""
+    return Path(analysis.output_dir) / (analysis.prefix + ending)
