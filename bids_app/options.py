@@ -1,0 +1,228 @@
+"""The one table of options: the command line, the documentation and the Boutiques descriptor are made from it.
+
+Each option fills the field of the same name in `bids_app.config.Settings`. Both spellings of a long option are accepted
+(`--work-dir` and `--work_dir`). This module imports nothing heavy, so that `--help` answers at once.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+_MEMORY_UNITS_MB = {"K": 1e-3, "M": 1.0, "G": 1e3, "T": 1e6}
+
+
+def memory_mb(text: str) -> int:
+    """Memory in MB; a bare number is MB, the suffixes K, M, G and T (and KB, ...) are understood.
+
+    >>> memory_mb("1.5G"), memory_mb("900"), memory_mb("2048MB")
+    (1500, 900, 2048)
+    """
+    stripped = text.strip().upper().removesuffix("B")
+    unit = stripped[-1:] if stripped[-1:] in _MEMORY_UNITS_MB else ""
+    try:
+        amount = float(stripped.removesuffix(unit)) * _MEMORY_UNITS_MB.get(unit, 1.0)
+    except ValueError:
+        amount = 0
+    if not 1 <= amount < 1e9:
+        raise argparse.ArgumentTypeError(f"expected an amount of memory such as 8000, 8G or 1.5T, found {text!r}")
+    return int(amount)
+
+
+def without_prefix(prefix: str) -> Callable[[str], str]:
+    """A converter that accepts a label with or without its BIDS prefix: `sub-01` and `01`."""
+
+    def label(text: str) -> str:
+        stripped = text.removeprefix(prefix)
+        if not stripped.isalnum():
+            raise argparse.ArgumentTypeError(f"expected a label of letters and digits, found {text!r}")
+        return stripped
+
+    return label
+
+
+def named_path(text: str) -> str:
+    """`NAME=PATH`, kept as text; a bare path is called by its folder's name.
+
+    >>> named_path("fmriprep=/data/prep"), named_path("/data/fmriprep")
+    ('fmriprep=/data/prep', 'fmriprep=/data/fmriprep')
+    """
+    name, separator, path = text.partition("=")
+    if not separator:
+        path, name = text, text.rstrip("/").rpartition("/")[2]
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f"expected NAME=PATH such as fmriprep=/data/fmriprep, found {text!r}")
+    return f"{name}={path}"
+
+
+def integer_or_auto(text: str) -> int | None:
+    """A count, or `auto` for None."""
+    if text == "auto":
+        return None
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected auto or a count of 0 or more, found {text!r}")
+    return value
+
+
+@dataclass(frozen=True)
+class Option:
+    """One row of the table."""
+
+    field: str  #: the field of Settings, and the long option with `-` for `_`
+    help: str
+    group: str
+    short: str | None = None
+    aliases: tuple[str, ...] = ()
+    kind: Callable[[str], Any] = str
+    many: bool = False  #: takes one value or more
+    flag: bool = False  #: takes no value
+    count: bool = False  #: how often it is given
+    choices: tuple[str, ...] | None = None
+    metavar: str | None = None
+    default: str = ""  #: what the help says of the default
+
+    @property
+    def flags(self) -> list[str]:
+        """All spellings, the documented one first."""
+        names = [self.field.replace("_", "-"), *self.aliases]
+        spellings = [f"--{name}" for name in names]
+        spellings += [f"--{name.replace('-', '_')}" for name in names if "-" in name]
+        return ([self.short] if self.short else []) + spellings
+
+
+SELECTION, DATA, ANALYSIS, MACHINE, OTHER = (
+    "what is analysed",
+    "where things are",
+    "the analysis (each overrides the recipe)",
+    "the machine",
+    "other",
+)
+LEVELS = ("stimuli", "participant", "group")
+
+OPTIONS: tuple[Option, ...] = (
+    Option("participant_label", "participants to process, with or without `sub-`", SELECTION, aliases=("participant-id",),
+           kind=without_prefix("sub-"), many=True, metavar="LABEL", default="all"),
+    Option("session_label", "sessions to process", SELECTION, aliases=("session-id",),
+           kind=without_prefix("ses-"), many=True, metavar="LABEL", default="all"),
+    Option("task_id", "tasks to process", SELECTION, short="-t", aliases=("task-label", "task"),
+           kind=without_prefix("task-"), many=True, metavar="LABEL", default="all"),
+    Option("run_id", "runs to process", SELECTION, aliases=("run-label",), kind=without_prefix("run-"), many=True,
+           metavar="INDEX", default="all"),
+    Option("bids_filter_file", "a JSON file of pybids filters, {query: {entity: value}} as fMRIPrep reads it "
+           "(queries here: bold)", SELECTION, metavar="FILE"),
+    Option("output_spaces", "the space of the fMRIPrep output to analyse, with its resolution where there are several: "
+           "SPACE[:res-LABEL]; it selects existing files", SELECTION, aliases=("space",), metavar="SPACE",
+           default="MNI152NLin2009cAsym"),
+
+    Option("derivatives", "derivative datasets by name; `fmriprep=PATH` is the one that is read", DATA, short="-d",
+           aliases=("datasets",), kind=named_path, many=True, metavar="NAME=PATH",
+           default="BIDS_DIR/derivatives/fmriprep*"),
+    Option("stimuli_dir", "a further folder of films, searched by file name for those that are not below "
+           "BIDS_DIR/stimuli", DATA, metavar="DIR"),
+    Option("stimulus_map", "a TSV (columns task, run, stim_file, onset, duration, clip_start) for datasets whose events "
+           "name no films", DATA, metavar="FILE"),
+    Option("weights_dir", "the folder of network weights", DATA, metavar="DIR",
+           default="the libraries' own caches"),
+    Option("work_dir", "where intermediate results are kept; the same folder resumes a run", DATA, short="-w",
+           metavar="DIR", default="./work"),
+    Option("bids_database_dir", "keep the index of the dataset here and use it again", DATA, metavar="DIR"),
+    Option("config_file", "a TOML that an earlier run left in its logs; options on the command line win", DATA,
+           metavar="FILE"),
+
+    Option("recipe", "a named analysis or a TOML file of one's own", ANALYSIS, metavar="NAME|FILE",
+           default="motion-energy"),
+    Option("features", "extractors to use in place of the recipe's, one feature space each", ANALYSIS,
+           aliases=("feature",), many=True, metavar="EXTRACTOR"),
+    Option("mask", "voxels to analyse: gm (grey matter), brain, or an image", ANALYSIS, metavar="gm|brain|FILE"),
+    Option("resolution", "voxel size of the analysis in mm, or native for the input's grid", ANALYSIS,
+           metavar="MM|native"),
+    Option("nuisance_regressors", "confound strategy of nilearn (simple, scrubbing, compcor, ...), none, or a "
+           "comma-separated list of columns", ANALYSIS, short="-p", aliases=("denoise-strategy", "confounds"),
+           metavar="STRATEGY"),
+    Option("high_pass", "cut-off of the drift filter in Hz; 0 for none", ANALYSIS, kind=float, metavar="HZ"),
+    Option("dummy_scans", "volumes to leave out at the start of each run; auto: those that fMRIPrep marked", ANALYSIS,
+           kind=integer_or_auto, metavar="auto|N", default="auto"),
+    Option("delays", "delays of the finite impulse response in seconds", ANALYSIS, kind=float, many=True,
+           metavar="S"),
+    Option("pca", "components a feature space is reduced to: a share of variance below 1, a number, or none", ANALYSIS,
+           metavar="SHARE|N|none"),
+    Option("estimator", "how weights are found", ANALYSIS, choices=("ridge", "lasso")),
+    Option("alphas", "the grid of unit-free penalties", ANALYSIS, kind=float, many=True, metavar="ALPHA"),
+    Option("permutations", "circular shifts for the test of the held-out r; 0: no test", ANALYSIS, kind=int,
+           metavar="N"),
+    Option("fdr", "the false discovery rate of maps and group tests", ANALYSIS, kind=float, metavar="Q"),
+    Option("random_seed", "seed of every random step; recorded in the logs", ANALYSIS, kind=int, metavar="N",
+           default="0"),
+    Option("random_weights", "run networks with RANDOM weights: for trying out a pipeline, never for results",
+           ANALYSIS, flag=True),
+
+    Option("nprocs", "processes and threads, all together", MACHINE, aliases=("nthreads", "n-cpus"), kind=int,
+           metavar="N", default="all that this process may use"),
+    Option("omp_nthreads", "threads of a single step", MACHINE, kind=int, metavar="N", default="nprocs, at most 8"),
+    Option("mem_mb", "upper bound of the memory, in MB or with a suffix: 16G", MACHINE, aliases=("mem",),
+           kind=memory_mb, metavar="MB", default="90 % of what is there"),
+    Option("device", "where networks run: auto, cpu, cuda or cuda:N", MACHINE, metavar="DEVICE", default="auto"),
+    Option("use_plugin", "a YAML file with a Nipype plugin and its arguments", MACHINE, aliases=("nipype-plugin-file",),
+           metavar="FILE"),
+    Option("stop_on_first_crash", "stop at the first failure instead of finishing what does not depend on it", MACHINE,
+           flag=True),
+    Option("clean_workdir", "empty the work directory first", MACHINE, flag=True),
+
+    Option("dry_run", "print the resolved inputs and the plan; write nothing", OTHER, flag=True),
+    Option("reports_only", "make the HTML pages anew from what is in OUTPUT_DIR", OTHER, flag=True),
+    Option("strict", "stop when one participant's inputs have a problem, instead of going on with the others", OTHER,
+           flag=True),
+    Option("validate_output", "run the BIDS validator on OUTPUT_DIR at the end (needs the `validate` extra)", OTHER,
+           flag=True),
+    Option("skip_bids_validation", "accepted for compatibility: cinebold checks the files that it uses", OTHER, flag=True),
+    Option("notrack", "accepted for compatibility: cinebold never reports anything to anybody", OTHER, flag=True),
+    Option("verbose", "say more; twice for debugging", OTHER, short="-v", count=True),
+)  # fmt: skip
+
+
+def build_parser(program: str = "cinebold", version: str | None = None) -> argparse.ArgumentParser:
+    """The command line. Options that are not given are absent from the result, so that a config file can fill them."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Which parts of the brain encode which features of the film that a person watched? "
+        "Raw BIDS and fMRIPrep derivatives in, encoding maps and reports out.",
+        epilog="Exit codes: 0 done; 1 some participants failed; 2 usage; 16 the input dataset is invalid; "
+        "65 nothing to do after the filters; 70 internal error.",
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("bids_dir", help="the raw BIDS dataset: events, sidecars, stimuli/")
+    parser.add_argument("output_dir", help="the derivative dataset that is written")
+    parser.add_argument(
+        "analysis_level",
+        choices=LEVELS,
+        help="stimuli: features of the films; participant: encoding models; group: tests across participants",
+    )
+    groups: dict[str, Any] = {}
+    for option in OPTIONS:
+        group = groups.setdefault(option.group, None) or parser.add_argument_group(option.group)
+        groups[option.group] = group
+        text = option.help.replace("%", "%%") + (f" (default: {option.default.replace('%', '%%')})" if option.default else "")
+        named: dict[str, Any] = {"dest": option.field, "help": text}
+        if option.flag:
+            named["action"] = "store_true"
+        elif option.count:
+            named |= {"action": "count"}
+        else:
+            named |= {"type": option.kind, "metavar": option.metavar, "choices": option.choices}
+            if option.many:
+                named["nargs"] = "+"
+        documented, *others = [f for f in option.flags if f.startswith("--")]
+        visible = ([option.short] if option.short else []) + [documented]
+        visible += [f"--{alias}" for alias in option.aliases]
+        hidden = [flag for flag in others if flag not in visible]
+        group.add_argument(*visible, **named)
+        if hidden:
+            group.add_argument(*hidden, **{**named, "help": argparse.SUPPRESS})
+    if version:
+        parser.add_argument("--version", action="version", version=f"%(prog)s {version}")
+    return parser
