@@ -1,0 +1,165 @@
+"""One run's responses: streamed from its file, masked, resampled, cleaned, written as (n_volumes, "
+"n_targets)."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cinebold.bold.cleaning import clean_tile, nuisance_basis
+from cinebold.bold.confounds import Confounds
+from cinebold.bold.grid import Grid, grids_equal
+from cinebold.bold.reading import BoldImage, load_volume
+from cinebold.bold.resampling import mask_resample_operator
+from cinebold.errors import InputError
+from cinebold.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_run(
+    *,
+    bold: str | Path,
+    brain_mask: str | Path | None,
+    grid_target: Grid,
+    mask: np.ndarray,
+    confounds: Confounds,
+    tr_s: float,
+    high_pass_hz: float | None,
+    out_npy: str | Path,
+    memory_mb: float = 512,
+    interpolation: str = "linear",
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Write the cleaned responses of a run.
+
+    The BOLD series is read once, some volumes at a time; the responses are cleaned in the output file, some
+    voxels at a time. Memory is bounded by `memory_mb` (and the operator, about 100 bytes a target), whatever
+    the run's length.
+
+    Parameters
+    ----------
+    bold : 4-D NIfTI
+    brain_mask : the run's mask, which must be on the grid of the series; None: not checked
+    grid_target, mask : the grid of the responses and its voxels (`target_grid`, `build_mask`)
+    confounds : of the same run (`load_confounds`)
+    tr_s : repetition time
+    high_pass_hz : cut-off of the cosines that are regressed out, unless the confounds bring fMRIPrep's; None:
+        no others
+    out_npy : (n_volumes, n_targets) float32, C order; targets in the order of `mask`'s True voxels
+
+    Returns
+    -------
+    A summary for the report. `degrees_of_freedom_lost` counts the independent regressors, the mean included,
+    not the volumes left out; `high_pass_hz` is None where the confounds brought the filter or none was asked
+    for.
+
+    Raises
+    ------
+    InputError : see `BoldImage` and `load_confounds`; a mask on another grid; NaN in some volumes inside the
+    mask; responses that are all constant. Nothing is written then.
+    """
+    image = BoldImage(bold)
+    _check_run(image, brain_mask, confounds)
+    own_cosines = high_pass_hz is not None and not confounds.has_cosines
+    basis = nuisance_basis(confounds.values, confounds.keep, tr_s, high_pass_hz if own_cosines else None)
+    operator = mask_resample_operator(image.grid, grid_target, mask, interpolation=interpolation)
+    n_targets = operator.shape[0]
+    with atomic_path(out_npy) as path:
+        _extract(image, operator, path, memory_mb, progress)
+        constant, tsnr = _clean(path, basis, confounds.keep, memory_mb)
+    if constant.any():
+        logger.info("%s: %d of %d voxels are constant", image.path, constant.sum(), n_targets)
+    return {
+        "n_volumes": image.n_volumes,
+        "n_volumes_kept": int(confounds.keep.sum()),
+        "volumes_dropped": dict(confounds.dropped or {}),
+        "n_targets": n_targets,
+        "n_constant": int(constant.sum()),
+        "confounds": confounds.strategy,
+        "confound_columns": list(confounds.names),
+        "degrees_of_freedom_lost": basis.shape[1],
+        "high_pass_hz": high_pass_hz if own_cosines else None,
+        "tsnr_median": float(np.nanmedian(tsnr)),
+    }
+
+
+def _check_run(image: BoldImage, brain_mask: str | Path | None, confounds: Confounds) -> None:
+    if len(confounds.keep) != image.n_volumes:
+        raise InputError(
+            f"The confounds {confounds.source} have {len(confounds.keep)} rows, but {image.path} has "
+            f"{image.n_volumes} volumes; they must be of one run of fMRIPrep."
+        )
+    if brain_mask is None:
+        return
+    values, affine = load_volume(brain_mask)
+    if not grids_equal(Grid(values.shape, affine), image.grid):
+        difference = (
+            "the shapes are equal, the affines are not"
+            if values.shape == image.shape3d
+            else "and no resampling"
+        )
+        raise InputError(
+            f"The brain mask {brain_mask} (shape {values.shape}) is on another grid than its BOLD series "
+            f"{image.path} (shape {image.shape3d}; {difference}); give the mask of the same space and "
+            "resolution."
+        )
+
+
+def _extract(image: BoldImage, operator: Any, path: Path, memory_mb: float, progress: bool) -> None:
+    """Stream the series through the operator into a .npy file."""
+    n_targets = operator.shape[0]
+    n_rows = int(np.clip(memory_mb * 2**20 / 2 // (image.bytes_per_volume + 4 * n_targets), 1, 16))
+    never = np.ones(n_targets, bool)  # not finite in any volume so far
+    first_bad = np.full(n_targets, -1)  # the first volume in which a target is not finite
+    rows = np.empty((n_rows, n_targets), np.float32)
+    with open(path, "wb") as stream:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (image.n_volumes, n_targets)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        for start, volumes in _with_progress(image.blocks(n_rows), image, n_rows, progress):
+            for row, volume in enumerate(volumes):
+                rows[row] = operator @ volume
+                finite = np.isfinite(rows[row])
+                never &= ~finite
+                first_bad[~finite & (first_bad < 0)] = start + row
+            stream.write(rows[: len(volumes)].astype("<f4", copy=False).tobytes())
+    sometimes = (first_bad >= 0) & ~never
+    if sometimes.any():
+        raise InputError(
+            f"{image.path} has NaN or infinite values inside the mask in volume {first_bad[sometimes].min() "
+            f"+ 1} ({sometimes.sum()} of {n_targets} voxels are not finite in some volumes); preprocess the "
+            "run again."
+        )
+
+
+def _with_progress(blocks: Any, image: BoldImage, n_rows: int, progress: bool) -> Any:
+    if not progress:
+        return blocks
+    from tqdm import tqdm
+
+    return tqdm(blocks, total=-(-image.n_volumes // n_rows), desc=image.path.name, unit="block", leave=False)
+
+
+def _clean(
+    path: Path, basis: np.ndarray, keep: np.ndarray, memory_mb: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clean the responses in their file, tile by tile of voxels; returns (constant, tsnr), (n_targets,) "
+    "each."""
+    n_volumes, n_targets = np.lib.format.open_memmap(path, mode="r").shape
+    # A tile is there once as float32 and up to three times as float64.
+    width = int(np.clip(memory_mb * 2**20 // (n_volumes * 28), 1, 4096))
+    qualities = []
+    for start in range(0, n_targets, width):
+        # A new map each time: pages of the last tile leave the memory with it.
+        responses = np.lib.format.open_memmap(path, mode="r+")
+        tile = np.array(responses[:, start : start + width])
+        qualities.append(clean_tile(tile, basis, keep))
+        responses[:, start : start + width] = tile
+        del responses
+    constant = np.concatenate([quality.constant for quality in qualities])
+    if constant.all():
+        raise InputError(
+            "Every response inside the mask is constant: does the mask lie where the BOLD series has data?"
+        )
+    return constant, np.concatenate([quality.tsnr for quality in qualities])
