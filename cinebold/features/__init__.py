@@ -1,0 +1,1 @@
+"""Feature extractors, and feature series in memory and on disk."""

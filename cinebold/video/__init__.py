@@ -1,0 +1,1 @@
+"""Films: decoding, time base, sampling windows."""

@@ -1,0 +1,88 @@
+"""The extractors by name. A new one is one file and one line here; its module is imported when asked for."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+
+from cinebold.errors import SettingError
+from cinebold.features.series import FeatureSeries
+from cinebold.video.decoding import FilmInfo
+
+_EXTRACTORS = {
+    "low_level": "cinebold.features.low_level:LowLevel",
+    "motion_energy": "cinebold.features.motion_energy:MotionEnergy",
+    "slowfast_r50": "cinebold.features.slowfast:SlowFastR50",
+}
+
+
+class Accumulator(Protocol):
+    """Takes the frames of one film in order and keeps no more of them than its windows need."""
+
+    def add(self, time_s: float, frame: np.ndarray) -> None:
+        """The next frame, (height, width, 3) uint8 RGB, and when it appears."""
+
+    def finish(self) -> FeatureSeries:
+        """The features, once all frames were added."""
+
+
+class Extractor(Protocol):
+    """A way to describe films; holds its parameters and, where it has some, its weights."""
+
+    name: str
+
+    def fingerprint(self) -> dict[str, Any]:
+        """All that the values depend on besides the film: parameters, window rule, version, weights; JSON-able."""
+
+    def start(self, info: FilmInfo) -> Accumulator:
+        """An accumulator for one film."""
+
+
+def create_extractor(
+    name: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    device: str = "cpu",
+    weights_dir: str | None = None,
+    random_weights: bool = False,
+    seed: int = 0,
+) -> Extractor:
+    """The extractor `name` with its parameters; those not given have their defaults.
+
+    Parameters
+    ----------
+    device : "cpu" or "cuda[:N]"
+    weights_dir : where the files of pretrained weights are
+    random_weights : untrained weights, drawn with `seed`, for tests; the series say so
+
+    Raises
+    ------
+    SettingError, MissingWeightsError, InputError
+        A parameter or the name is unknown; the weights are not on this machine; they are not the network's.
+    """
+    kind = _extractor_class(name)
+    return kind(
+        kind.check_parameters(parameters or {}),
+        device=device,
+        weights_dir=weights_dir,
+        random_weights=random_weights,
+        seed=seed,
+    )
+
+
+def extractor_names() -> tuple[str, ...]:
+    """The names that `create_extractor` knows."""
+    return tuple(_EXTRACTORS)
+
+
+def validate_parameters(name: str, parameters: Mapping[str, Any]) -> None:
+    """Raise SettingError when the name or a parameter makes no sense; loads neither torch nor weights."""
+    _extractor_class(name).check_parameters(parameters)
+
+
+def _extractor_class(name: str) -> Any:
+    if name not in _EXTRACTORS:
+        raise SettingError(f"Unknown feature extractor {name!r}; there are {', '.join(_EXTRACTORS)}.")
+    module, attribute = _EXTRACTORS[name].split(":")
+    return getattr(import_module(module), attribute)
