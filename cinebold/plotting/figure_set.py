@@ -1,0 +1,53 @@
+"""A set of figures of one analysis: drawn one by one, and listed with the reasons for those missing."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cinebold.files import write_json
+
+logger = logging.getLogger(__name__)
+
+
+def figure_path(out_prefix: str | Path, key: str) -> Path:
+    """The file of the figure `key`: `<prefix>_desc-<key>_figure.png`."""
+    return Path(f"{out_prefix}_desc-{key}_figure.png")
+
+
+@dataclass
+class FigureSet:
+    """Draws figures of one analysis and remembers the facts that their captions need.
+
+    A figure that cannot be drawn does not stop the others; the reason is logged and shown by the report.
+    """
+
+    out_prefix: str | Path
+    made: dict[str, dict[str, Any]] = field(default_factory=dict)  #: key -> numbers for the caption
+    not_made: dict[str, str] = field(default_factory=dict)  #: key -> reason
+
+    def draw(
+        self, key: str, draw: Callable[..., object], *arguments: Any, facts: Mapping[str, Any], **options: Any
+    ):
+        """Call `draw(*arguments, out_png=..., **options)` for the figure `key`."""
+        try:
+            draw(*arguments, out_png=figure_path(self.out_prefix, key), **options)
+        except (
+            Exception
+        ) as error:  # whatever is wrong with one picture, the others and the numbers are worth having
+            logger.warning("the figure %s of %s could not be drawn", key, self.out_prefix, exc_info=True)
+            self.skip(key, f"drawing failed with {type(error).__name__}: {error}")
+        else:
+            self.made[key] = dict(facts)
+
+    def skip(self, key: str, reason: str) -> None:
+        """Remember why the figure `key` is not made, and remove one that an earlier analysis left."""
+        figure_path(self.out_prefix, key).unlink(missing_ok=True)
+        self.not_made[key] = reason
+
+    def finish(self) -> list[str]:
+        """Write `<prefix>_desc-figures_report.json` and return every file of the set, that one last."""
+        listing = Path(f"{self.out_prefix}_desc-figures_report.json")
+        write_json(listing, {"figures": self.made, "not_made": self.not_made})
+        return [*(str(figure_path(self.out_prefix, key)) for key in self.made), str(listing)]

@@ -1,0 +1,111 @@
+"""Every figure of a group analysis, and the names under which the report finds them.
+
+Keys (the file is `<prefix>_desc-<key>_figure.png`):
+    rslices, rsurface, rhist       mean held-out r across participants
+    tslices, tsurface              t of Fisher-z r against zero
+    qslices                        mean r where q is below the false discovery rate
+    weights<space><k>              t of the weight of component k (two digits) of a space, on the surface
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cinebold.plotting.curves import score_histogram
+from cinebold.plotting.figure_set import FigureSet
+from cinebold.plotting.participant_figures import map_top, map_values
+from cinebold.plotting.slices import statmap_slices
+from cinebold.plotting.surface import statmap_surface
+
+
+def draw_group_figures(
+    maps: Mapping[str, str | Path],
+    *,
+    out_prefix: str | Path,
+    n_participants: int,
+    q: float = 0.05,
+    weight_maps: Mapping[str, Sequence[str | Path]] | None = None,
+) -> list[str]:
+    """Draw all figures of a group analysis and a list of them, `<prefix>_desc-figures_report.json`.
+
+    Parameters
+    ----------
+    maps : "r" (mean of held-out r), "t" and "q" (of the test of Fisher-z r) -> 3-D image
+    weight_maps : feature space -> 3-D maps of t of its first components' weights
+
+    Returns the files written, the list last.
+    """
+    figures = FigureSet(out_prefix)
+    q_map = maps.get("q")
+    significant = None
+    if q_map is not None:
+        with np.errstate(invalid="ignore"):
+            significant = map_values(q_map) < q
+    if "r" in maps:
+        r = map_values(maps["r"])
+        vmax = map_top(r)
+        shared = {"unit": "mean held-out r", "vmax": vmax, "threshold": vmax / 4}
+        facts = {"vmax": vmax, "threshold": vmax / 4, "q": q, "outlined": q_map is not None}
+        title = f"Mean held-out r, {n_participants} participants"
+        figures.draw(
+            "rslices", statmap_slices, maps["r"], facts=facts, title=title, q_image=q_map, q=q, **shared
+        )
+        figures.draw("rsurface", statmap_surface, maps["r"], facts=facts, title=title, **shared)
+        figures.draw(
+            "rhist",
+            score_histogram,
+            r,
+            facts={"n_voxels": int(np.isfinite(r).sum())},
+            title="Distribution of mean held-out r",
+            xlabel="mean held-out r",
+            significant=significant,
+            significant_label=f"with q < {q:g}",
+        )
+        if significant is None:
+            figures.skip("qslices", "there is no map of q")
+        elif not significant.any():
+            figures.skip("qslices", f"no voxel has q < {q:g}")
+        else:
+            figures.draw(
+                "qslices",
+                statmap_slices,
+                maps["r"],
+                facts={"q": q, "n_voxels": int(significant.sum())},
+                title=f"Mean held-out r where q < {q:g}",
+                unit="mean held-out r",
+                vmax=vmax,
+                q_image=q_map,
+                q=q,
+                only_significant=True,
+            )
+    else:
+        for key in ("rslices", "rsurface", "rhist", "qslices"):
+            figures.skip(key, "there is no map of the mean r")
+    if "t" in maps:
+        _draw_t(figures, maps["t"], ("tslices", "tsurface"), "t of Fisher-z r against zero", n_participants)
+    else:
+        for key in ("tslices", "tsurface"):
+            figures.skip(key, "there is no map of t")
+    for space, paths in (weight_maps or {}).items():
+        for k, path in enumerate(paths):
+            title = f"{space}, component {k:02d}: t of the weights"
+            _draw_t(figures, path, (None, f"weights{space}{k:02d}"), title, n_participants)
+    return figures.finish()
+
+
+def _draw_t(
+    figures: FigureSet, path: str | Path, keys: tuple[str | None, str], title: str, n_participants: int
+) -> None:
+    vmax = map_top(np.abs(map_values(path)))
+    options = {
+        "title": title,
+        "unit": f"t ({n_participants - 1} degrees of freedom)",
+        "threshold": min(2.0, 0.6 * vmax),
+        "vmax": vmax,
+        "symmetric": True,
+    }
+    facts = {"vmax": vmax, "threshold": options["threshold"]}
+    for key, draw in zip(keys, (statmap_slices, statmap_surface), strict=True):
+        if key is not None:
+            figures.draw(key, draw, path, facts=facts, **options)

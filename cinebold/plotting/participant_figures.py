@@ -1,0 +1,283 @@
+"""Every figure of one participant's analysis, and the names under which the report finds them.
+
+Keys (the file is `<prefix>_desc-<key>_figure.png`):
+    rslices, rsurface, rhist   held-out r on slices, on the surface, its distribution
+    qslices                    r where q is below the false discovery rate
+    rsquaredslices             held-out R2 on slices
+    ceilingslices              the noise ceiling on slices
+    design1, design2, ...      films and feature time courses, one a run, in the order of the runs
+    alphas                     chosen alphas
+    delays                     size of the weights over delays
+    loadings<space><k>         word clouds of component k (two digits, from 00) of a feature space
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cinebold.design.loadings import with_fixed_sign
+from cinebold.plotting.curves import alpha_histogram, delay_profile, score_histogram
+from cinebold.plotting.design import design_figure, stretches
+from cinebold.plotting.figure_set import FigureSet
+from cinebold.plotting.slices import statmap_slices
+from cinebold.plotting.surface import statmap_surface
+from cinebold.plotting.words import wordcloud_figure, worth_reading
+
+_NO_TEST = "no permutation test was run"
+_CURVES = 6  #: how many columns of a feature space the design figure shows
+
+
+def draw_participant_figures(
+    maps: Mapping[str, str | Path],
+    *,
+    out_prefix: str | Path,
+    designs: Sequence[str | Path] = (),
+    model_prefix: str | Path | None = None,
+    alphas: Sequence[float] = (),
+    q: float = 0.05,
+    n_word_clouds: int = 3,
+    film_names: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Draw all figures of one analysis and a list of them, `<prefix>_desc-figures_report.json`.
+
+    Parameters
+    ----------
+    maps : statistic (r, rsquared, p, q, alpha, noiseceiling) -> 3-D image; any may be absent
+    out_prefix : e.g. "OUT/sub-01/figures/sub-01_task-movie_space-X_res-3mm_model-Y"
+    designs : saved `RunDesign` files (.npz), one a run
+    model_prefix : where the `EncodingModel` was saved
+    alphas : the grid of alphas; empty: what the map contains
+    q : the false discovery rate
+    n_word_clouds : how many components of a space get word clouds, where the columns have names worth reading
+    film_names : film identifier of the designs -> what to call the film in the figures
+
+    Returns the files written, the list last.
+    """
+    figures = FigureSet(out_prefix)
+    _draw_scores(figures, maps, q)
+    model = _load_model(model_prefix)
+    runs = _load_designs(designs)
+    _draw_designs(figures, runs, model, film_names or {})
+    if "alpha" in maps:
+        chosen = map_values(maps["alpha"])
+        figures.draw(
+            "alphas", alpha_histogram, chosen, alphas, facts={"n_voxels": int(np.isfinite(chosen).sum())}
+        )
+    else:
+        figures.skip("alphas", "there is no map of alphas")
+    if model is None:
+        figures.skip("delays", "the fitted model is not there")
+        return figures.finish()
+    _draw_delays(figures, model, maps, q)
+    if runs:
+        _draw_word_clouds(figures, model, runs[0].names, n_word_clouds)
+    return figures.finish()
+
+
+def _draw_scores(figures: FigureSet, maps: Mapping[str, str | Path], q: float) -> None:
+    q_map = maps.get("q")
+    significant = None
+    if q_map is not None:
+        with np.errstate(invalid="ignore"):
+            significant = map_values(q_map) < q
+    if "r" in maps:
+        r = map_values(maps["r"])
+        unit, vmax = "held-out r (Pearson correlation)", map_top(r)
+        threshold = vmax / 4
+        if significant is not None and np.any(significant & (r > 0)):
+            threshold = min(float(r[significant & (r > 0)].min()), 0.6 * vmax)
+        shared = {"unit": unit, "vmax": vmax, "threshold": threshold}
+        facts = {"vmax": vmax, "threshold": threshold, "q": q, "outlined": q_map is not None}
+        figures.draw(
+            "rslices",
+            statmap_slices,
+            maps["r"],
+            facts=facts,
+            title="Held-out r",
+            q_image=q_map,
+            q=q,
+            **shared,
+        )
+        figures.draw("rsurface", statmap_surface, maps["r"], facts=facts, title="Held-out r", **shared)
+        figures.draw(
+            "rhist",
+            score_histogram,
+            r,
+            facts={"n_voxels": int(np.isfinite(r).sum())},
+            title="Distribution of held-out r",
+            xlabel=unit,
+            significant=significant,
+            significant_label=f"with q < {q:g}",
+        )
+        if significant is None:
+            figures.skip("qslices", _NO_TEST)
+        elif not significant.any():
+            figures.skip("qslices", f"no voxel has q < {q:g}")
+        else:
+            figures.draw(
+                "qslices",
+                statmap_slices,
+                maps["r"],
+                facts={"q": q, "n_voxels": int(significant.sum())},
+                title=f"Held-out r where q < {q:g}",
+                unit=unit,
+                vmax=vmax,
+                q_image=q_map,
+                q=q,
+                only_significant=True,
+            )
+    else:
+        for key in ("rslices", "rsurface", "rhist", "qslices"):
+            figures.skip(key, "there is no map of r")
+    for key, statistic, title, unit in (
+        ("rsquaredslices", "rsquared", "Held-out R\N{SUPERSCRIPT TWO}", "held-out R\N{SUPERSCRIPT TWO}"),
+        ("ceilingslices", "noiseceiling", "Noise ceiling", "highest r a model can reach"),
+    ):
+        if statistic in maps:
+            vmax = map_top(map_values(maps[statistic]))
+            facts = {"vmax": vmax, "threshold": vmax / 4}
+            figures.draw(
+                key,
+                statmap_slices,
+                maps[statistic],
+                facts=facts,
+                title=title,
+                unit=unit,
+                vmax=vmax,
+                threshold=vmax / 4,
+            )
+        elif statistic == "noiseceiling":
+            figures.skip(key, "no film was shown in two runs")
+        else:
+            figures.skip(key, "there is no map of R\N{SUPERSCRIPT TWO}")
+
+
+def _draw_designs(figures: FigureSet, runs: Sequence[Any], model: Any, film_names: Mapping[str, str]) -> None:
+    if not runs:
+        figures.skip("design1", "the designs are not there")
+    for number, run in enumerate(runs, start=1):
+        columns, names = {}, {}
+        for space, features in run.features.items():
+            columns[space], names[space] = _shown_columns(features, run.names[space], space, model)
+        time_s = np.arange(len(run.has_film)) * run.tr_s
+        films = [
+            (_film_label(run, index, film_names), start * run.tr_s, end * run.tr_s)
+            for index in range(len(run.film_ids))
+            for start, end in stretches(np.asarray(run.film_of_volume) == index)
+        ]
+        figures.draw(
+            f"design{number}",
+            design_figure,
+            time_s,
+            columns,
+            run.has_film,
+            sorted(films, key=lambda film: film[1]),
+            facts={"run": run.label},
+            title=run.label,
+            names=names,
+            keep=run.keep,
+        )
+
+
+def _shown_columns(features: np.ndarray, names: Sequence[str], space: str, model: Any):
+    """The columns of a space that fit into a figure: its features if few, else its first components."""
+    features = np.asarray(features, dtype=float)
+    if features.shape[1] <= _CURVES:
+        return features, [name.replace("_", " ") for name in names]
+    reducer = model.reducers.get(space) if model is not None else None
+    if reducer is None or reducer.components is None:
+        return features[:, :_CURVES], list(names[:_CURVES])
+    components = with_fixed_sign(reducer.components)[:_CURVES]
+    return (features - reducer.mean) / reducer.scale @ components.T, [
+        f"PC {i:02d}" for i in range(len(components))
+    ]
+
+
+def _draw_delays(figures: FigureSet, model: Any, maps: Mapping[str, str | Path], q: float) -> None:
+    """Weights over delays in the voxels that the model predicts; elsewhere they are noise."""
+    spaces = list(model.weights)
+    delays_s = [delay * model.tr_s for delay in model.delays]
+    n_targets = model.weights[spaces[0]].shape[-1]
+    chosen, where = np.ones(n_targets, dtype=bool), "all voxels"
+    if "r" in maps and model.mask is not None:
+        mask = np.asarray(model.mask, dtype=bool)
+        r = map_values(maps["r"])[mask]
+        with np.errstate(invalid="ignore"):
+            significant = map_values(maps["q"])[mask] < q if "q" in maps else np.zeros(n_targets, dtype=bool)
+        if significant.sum() >= 10:
+            chosen, where = significant, f"{int(significant.sum()):,} voxels with q < {q:g}"
+        elif np.isfinite(r).any():
+            chosen, where = r >= np.nanquantile(r, 0.95), "the 5 % of voxels with the highest r"
+    rms = np.array(
+        [
+            np.sqrt(np.nanmean(np.square(weights[..., chosen]), axis=(0, 2)))
+            for weights in model.weights.values()
+        ]
+    )
+    peaks = {
+        space: delays_s[int(np.argmax(profile))]
+        for space, profile in zip(spaces, np.nan_to_num(rms), strict=True)
+    }
+    figures.draw(
+        "delays",
+        delay_profile,
+        rms,
+        delays_s,
+        facts={"where": where, "peak_s": peaks},
+        spaces=spaces,
+        title=f"Weights over delays: {where}",
+    )
+
+
+def _draw_word_clouds(
+    figures: FigureSet, model: Any, names: Mapping[str, Sequence[str]], n_word_clouds: int
+) -> None:
+    for space, reducer in model.reducers.items():
+        if reducer.components is None:
+            figures.skip(f"loadings{space}00", "there was no PCA, so the columns are the features themselves")
+        elif not worth_reading(names.get(space, ())):
+            figures.skip(f"loadings{space}00", "the columns have no names worth reading")
+        else:
+            for k, component in enumerate(with_fixed_sign(reducer.components)[:n_word_clouds]):
+                share = float(reducer.explained_variance_ratio[k])
+                figures.draw(
+                    f"loadings{space}{k:02d}",
+                    wordcloud_figure,
+                    dict(zip(names[space], component.tolist(), strict=True)),
+                    facts={"space": space, "component": k, "variance_explained": share},
+                    title=f"{space}, component {k:02d} ({100 * share:.1f} % of variance)",
+                )
+
+
+def _film_label(run: Any, index: int, film_names: Mapping[str, str]) -> str:
+    return film_names.get(run.film_ids[index], f"film {index + 1}")
+
+
+def map_values(path: str | Path) -> np.ndarray:
+    import nibabel
+
+    return np.asanyarray(nibabel.load(path).dataobj, dtype=np.float32)
+
+
+def map_top(values: np.ndarray) -> float:
+    from cinebold.plotting.colouring import scale_for
+
+    return scale_for(values, threshold=None, vmax=None, symmetric=False).vmax
+
+
+def _load_model(prefix: str | Path | None) -> Any:
+    if prefix is None or not Path(f"{prefix}.json").exists():
+        return None
+    from cinebold.encoding.model import EncodingModel
+
+    return EncodingModel.load(prefix)
+
+
+def _load_designs(paths: Sequence[str | Path]) -> list[Any]:
+    if not paths:
+        return []
+    from cinebold.design.run_design import RunDesign
+
+    return [RunDesign.load(path) for path in paths]

@@ -1,0 +1,172 @@
+"""A map on slices of the MNI template."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from cinebold.errors import InputError
+from cinebold.plotting.colouring import scale_for
+from cinebold.plotting.style import INK, MUTED, drawing
+
+#: Slice positions in mm, denser where films drive the brain.
+_POSITIONS_MM = {
+    "z": (-22, -10, 2, 14, 26, 42, 58),
+    "y": (-92, -78, -64, -48, -28, 2, 32),
+    "x": (-50, -34, -8, 8, 38),
+}
+#: What is shown of the template, in mm; a little more than the brain.
+_BOX_MM = {"x": (-74, 74), "y": (-109, 75), "z": (-63, 83)}
+_TEMPLATE_MM = 2
+
+
+def statmap_slices(
+    image_path: str | Path,
+    out_png: str | Path,
+    *,
+    title: str,
+    unit: str = "",
+    threshold: float | None = None,
+    vmax: float | None = None,
+    symmetric: bool = False,
+    q_image: str | Path | None = None,
+    q: float = 0.05,
+    only_significant: bool = False,
+) -> Path:
+    """A mosaic of axial, coronal and sagittal slices and a colour bar; the left is on the left.
+
+    Parameters
+    ----------
+    image_path : a 3-D map in an MNI space; NaN is "no value"
+    unit : what the colour bar says
+    threshold : values below it (in magnitude, when `symmetric`) fade out
+    vmax : the value of the brightest colour; None: the 99.9th percentile of the map
+    symmetric : whether negative values are shown too, in blue
+    q_image : a map of q values on the same grid; the region where they are below `q` is outlined
+    only_significant : nothing outside that region is shown
+
+    Raises InputError when an image is not 3-D or the two grids differ.
+    """
+    from nilearn.datasets import load_mni152_template
+
+    image = _read_map(image_path)
+    values = np.asanyarray(image.dataobj, dtype=np.float32)
+    significant = None
+    if q_image is not None:
+        q_map = _read_map(q_image)
+        if q_map.shape != image.shape or not np.allclose(q_map.affine, image.affine, atol=1e-3):
+            raise InputError(
+                f"the q map must be on the grid of the map {image_path}, but {q_image} is on another one"
+            )
+        with np.errstate(invalid="ignore"):
+            significant = np.asanyarray(q_map.dataobj) < q
+        if only_significant:
+            values = np.where(significant, values, np.nan)
+    scale = scale_for(values, threshold=threshold, vmax=vmax, symmetric=symmetric)
+
+    template = load_mni152_template(resolution=_TEMPLATE_MM)
+    anatomy = _inside_box(np.asanyarray(template.dataobj, dtype=np.float32), template.affine)
+    anatomy /= np.percentile(anatomy[anatomy > 0], 99.5)
+    coloured = scale.rgba(_inside_box(_on_template(values, image.affine, template), template.affine))
+    outline = None
+    if significant is not None and not only_significant and significant.any():
+        resampled = _on_template(significant.astype(np.float32), image.affine, template)
+        outline = _inside_box(np.nan_to_num(resampled), template.affine)
+
+    size_mm = {axis: high - low for axis, (low, high) in _BOX_MM.items()}
+    row_width = 7 * size_mm["x"]
+    label, head, foot, bar = 13.0, 34.0, 2.0, 110.0
+    height = head + size_mm["y"] + 2 * size_mm["z"] + 3 * label + foot
+    width = row_width + bar
+    mm_per_inch = width / 10.4
+    with drawing(out_png, width / mm_per_inch, height / mm_per_inch, dpi=106) as figure:
+        figure.text(0.008, 1 - 0.36 * head / height, title, fontsize=11, fontweight="bold", va="center")
+        top = head
+        for axis, across, up in (("z", "x", "y"), ("y", "x", "z"), ("x", "y", "z")):
+            positions = _POSITIONS_MM[axis]
+            free = row_width - len(positions) * size_mm[across]
+            left = 0.0
+            for position in positions:
+                box = (
+                    left / width,
+                    1 - (top + size_mm[up]) / height,
+                    size_mm[across] / width,
+                    size_mm[up] / height,
+                )
+                axes = figure.add_axes(box)
+                axes.set_axis_off()
+                index = round((position - _BOX_MM[axis][0]) / _TEMPLATE_MM)
+                dimension = "xyz".index(axis)
+                grey = np.clip(np.take(anatomy, index, dimension).T, 0, 1)
+                # A light, slightly blue-grey brain: the colours of the map are all darker or warmer than it.
+                shade = 0.32 + 0.62 * grey
+                brain = np.stack([shade, shade, shade, (grey > 0.02).astype(float)], axis=-1)
+                extent = (*_BOX_MM[across], *_BOX_MM[up])
+                axes.imshow(brain, origin="lower", extent=extent, interpolation="bilinear")
+                layer = np.take(coloured, index, dimension).transpose(1, 0, 2)
+                axes.imshow(layer, origin="lower", extent=extent, interpolation="nearest")
+                if outline is not None and (np.take(outline, index, dimension) > 0.5).any():
+                    axes.contour(
+                        np.take(outline, index, dimension).T,
+                        levels=[0.5],
+                        extent=extent,
+                        colors=INK,
+                        linewidths=0.7,
+                    )
+                axes.text(
+                    0.5,
+                    -0.01,
+                    f"{axis} = {position}",
+                    transform=axes.transAxes,
+                    fontsize=7.5,
+                    color=MUTED,
+                    ha="center",
+                    va="top",
+                )
+                if axis != "x" and left == 0.0:
+                    for side, place in (("L", 0.06), ("R", 0.94)):
+                        axes.text(
+                            place, 0.9, side, transform=axes.transAxes, fontsize=8, color=MUTED, ha="center"
+                        )
+                left += size_mm[across] + free / (len(positions) - 1)
+            top += size_mm[up] + label
+        bar_axes = figure.add_axes(((row_width + 0.2 * bar) / width, 0.22, 0.13 * bar / width, 0.5))
+        scale.draw_bar(figure, bar_axes, unit)
+    return Path(out_png)
+
+
+def _read_map(path: str | Path):
+    import nibabel
+
+    image = nibabel.load(path)
+    if len(image.shape) == 4 and image.shape[3] == 1:
+        image = image.slicer[..., 0]
+    if len(image.shape) != 3:
+        raise InputError(
+            f"a 3-D map is expected, but {path} has the shape {image.shape}; give one volume of it"
+        )
+    return image
+
+
+def _on_template(values: np.ndarray, affine: np.ndarray, template) -> np.ndarray:
+    """Trilinear resampling; voxels without a value have no weight, and NaN comes where they prevail."""
+    import nibabel
+    from nilearn.image import resample_to_img
+
+    finite = np.isfinite(values)
+    both = np.stack([np.where(finite, values, 0.0), finite], axis=-1).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Resampling binary images", UserWarning)  # it is a weight here
+        resampled = resample_to_img(
+            nibabel.Nifti1Image(both, affine), template, "linear", copy_header=True, force_resample=True
+        ).get_fdata(dtype=np.float32)
+    share = resampled[..., 1]
+    return np.where(share >= 0.5, resampled[..., 0] / np.maximum(share, 0.5), np.nan)
+
+
+def _inside_box(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """The part of a template-grid array (x, y, z) that is shown; x, y, z increase along its axes."""
+    start = [round((_BOX_MM[axis][0] - affine[i, 3]) / affine[i, i]) for i, axis in enumerate("xyz")]
+    size = [round((_BOX_MM[axis][1] - _BOX_MM[axis][0]) / _TEMPLATE_MM) for axis in "xyz"]
+    padded = np.pad(values, [(10, 10)] * 3, constant_values=np.nan if np.isnan(values).any() else 0)
+    return padded[tuple(slice(s + 10, s + 10 + n) for s, n in zip(start, size, strict=True))].copy()

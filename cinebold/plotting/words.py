@@ -1,0 +1,106 @@
+"""Word clouds of signed weights."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cinebold.plotting.style import MUTED, drawing
+
+#: From weak to strong, for loadings above and below zero; all with a contrast of at least 4.5 on white.
+_ABOVE = ("#b5651d", "#b04a0c", "#8c2d04")
+_BELOW = ("#4577a9", "#215f9a", "#08306b")
+
+
+def wordcloud_figure(
+    loadings: Mapping[str, float], out_png: str | Path, *, title: str, max_words: int = 40, seed: int = 0
+) -> Path:
+    """Two word clouds: names with positive weights on the left, with negative ones on the right.
+
+    The size of a word follows the magnitude of its weight on one common scale: the sides can be compared.
+    Words with less than 5 % of the largest weight are left out. The same input gives the same picture.
+
+    Parameters
+    ----------
+    loadings : name -> signed weight; entries that are not finite are left out
+    max_words : the most words on a side
+    """
+    weights = {str(name): float(weight) for name, weight in loadings.items() if np.isfinite(weight)}
+    strongest = max((abs(weight) for weight in weights.values()), default=0.0)
+    with drawing(out_png, 9.0, 3.3) as figure:
+        figure.text(0.012, 0.93, title, fontsize=11, fontweight="bold", va="center")
+        for left, sign, heading, colours in ((0.012, 1, "positive", _ABOVE), (0.506, -1, "negative", _BELOW)):
+            side = {
+                _readable(name): abs(weight) / strongest
+                for name, weight in weights.items()
+                if weight * sign > 0.05 * strongest
+            }
+            axes = figure.add_axes((left, 0.02, 0.482, 0.77))
+            axes.set_xticks([])
+            axes.set_yticks([])
+            for spine in axes.spines.values():
+                spine.set_visible(False)
+            figure.text(
+                left,
+                0.825,
+                f"{'+' if sign > 0 else '−'}  {heading} loadings",
+                fontsize=9,
+                color=colours[1],
+                va="center",
+            )
+            if side:
+                axes.imshow(
+                    _cloud(side, colours, max_words, seed), interpolation="antialiased", aspect="auto"
+                )
+            else:
+                axes.text(
+                    0.5, 0.5, f"no {heading} loadings", transform=axes.transAxes, ha="center", color=MUTED
+                )
+    return Path(out_png)
+
+
+def worth_reading(names: Sequence[str]) -> bool:
+    """Whether column names are words, and not one word and a number.
+
+    >>> worth_reading(["luminance", "contrast", "cuts"]), worth_reading(["filter0", "filter1", "filter2"])
+    (True, False)
+    """
+    stems = {re.sub(r"[\W\d_]+", "", name) for name in names}
+    return len(stems - {""}) >= max(2, len(names) / 2)
+
+
+def _readable(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _cloud(side: Mapping[str, float], colours: Sequence[str], max_words: int, seed: int) -> np.ndarray:
+    """The picture (height, width, 3) of one side; `side`: sizes relative to the strongest word."""
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
+    from wordcloud import WordCloud
+
+    shades = LinearSegmentedColormap.from_list("side", colours)
+    largest = max(side.values())
+    # Few words may be large; many must leave room for each other.
+    ceiling = int(np.clip(260 / np.sqrt(len(side)), 64, 110) * largest)
+    cloud = WordCloud(
+        font_path=_bundled_font(),
+        width=1128,
+        height=660,
+        background_color="white",
+        max_words=max_words,
+        max_font_size=max(ceiling, 16),
+        min_font_size=11,
+        prefer_horizontal=1.0,
+        relative_scaling=0.8,
+        margin=6,
+        random_state=seed,
+        color_func=lambda word, **_: to_hex(shades(side[word])),
+    )
+    return cloud.generate_from_frequencies(dict(sorted(side.items()))).to_array()
+
+
+def _bundled_font() -> str:
+    import matplotlib
+
+    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
