@@ -1,6 +1,6 @@
 """Taking drift and confounds out of responses.
 
-    Y_clean = zscore(Y - Q Q'Y),    Q = orthonormal basis of [1, cosines, confounds] on the volumes that are kept
+    Y_clean = zscore(Y - Q Q'Y),   Q = orthonormal basis of [1, cosines, confounds] on the kept volumes
 
 Equal to `nilearn.signal.clean(detrend=False, filter="cosine", standardize="zscore_sample", sample_mask=...)`
 but for three choices: the z-score divides by n (ddof 0; nilearn's by n - 1), left-out volumes stay as rows of

@@ -224,8 +224,10 @@ def _select(table: ConfoundsTable, strategy: str) -> tuple[list[str], bool]:
     # A pattern of marks may match nothing: a run without outliers has no such column.
     missing = [name for name in missing if not _is_mark(name)]
     if missing:
+        missing = list(dict.fromkeys(missing))
+        rest = f" and {len(missing) - 6} more" if len(missing) > 6 else ""
         raise InputError(
-            f"{table.path} has no column {', '.join(dict.fromkeys(missing))}, which the confounds "
+            f"{table.path} has no column {', '.join(missing[:6])}{rest}, which the confounds "
             f"{strategy!r} need; named strategies are {', '.join(STRATEGIES)}."
         )
     return [name for name in dict.fromkeys(selected) if name in table.names], scrub
@@ -248,8 +250,7 @@ def _non_steady_state(table: ConfoundsTable, dummy_scans: int | None) -> np.ndar
 
 
 def _scrubbed(table: ConfoundsTable) -> np.ndarray:
-    """Volumes with much motion, and the short segments between them (Power et al., 2012, with nilearn's "
-    "thresholds)."""
+    """Volumes with much motion and the short segments between them (Power et al., 2012)."""
     outlier = (table.column("framewise_displacement") > FD_THRESHOLD_MM) | (
         table.column("std_dvars") > STD_DVARS_THRESHOLD
     )

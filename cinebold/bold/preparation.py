@@ -67,7 +67,7 @@ def prepare_run(
     operator = mask_resample_operator(image.grid, grid_target, mask, interpolation=interpolation)
     n_targets = operator.shape[0]
     with atomic_path(out_npy) as path:
-        _extract(image, operator, path, memory_mb, progress)
+        _extract(image, operator, confounds.keep, path, memory_mb, progress)
         constant, tsnr = _clean(path, basis, confounds.keep, memory_mb)
     if constant.any():
         logger.info("%s: %d of %d voxels are constant", image.path, constant.sum(), n_targets)
@@ -95,41 +95,40 @@ def _check_run(image: BoldImage, brain_mask: str | Path | None, confounds: Confo
         return
     values, affine = load_volume(brain_mask)
     if not grids_equal(Grid(values.shape, affine), image.grid):
-        difference = (
-            "the shapes are equal, the affines are not"
-            if values.shape == image.shape3d
-            else "and no resampling"
-        )
+        same = " with another affine" if values.shape == image.shape3d else ""
         raise InputError(
-            f"The brain mask {brain_mask} (shape {values.shape}) is on another grid than its BOLD series "
-            f"{image.path} (shape {image.shape3d}; {difference}); give the mask of the same space and "
-            "resolution."
+            f"The brain mask {brain_mask} (shape {values.shape}{same}) is on another grid than its BOLD series "
+            f"{image.path} (shape {image.shape3d}); give the mask of the same space and resolution."
         )
 
 
-def _extract(image: BoldImage, operator: Any, path: Path, memory_mb: float, progress: bool) -> None:
+def _extract(
+    image: BoldImage, operator: Any, keep: np.ndarray, path: Path, memory_mb: float, progress: bool
+) -> None:
     """Stream the series through the operator into a .npy file."""
     n_targets = operator.shape[0]
     n_rows = int(np.clip(memory_mb * 2**20 / 2 // (image.bytes_per_volume + 4 * n_targets), 1, 16))
-    never = np.ones(n_targets, bool)  # not finite in any volume so far
-    first_bad = np.full(n_targets, -1)  # the first volume in which a target is not finite
-    rows = np.empty((n_rows, n_targets), np.float32)
+    never = np.ones(n_targets, bool)  # not finite in any kept volume so far
+    first_bad = np.full(n_targets, -1)  # the first kept volume in which a target is not finite
+    rows = np.empty((n_rows, n_targets), "<f4")
     with open(path, "wb") as stream:
         header = {"descr": "<f4", "fortran_order": False, "shape": (image.n_volumes, n_targets)}
         np.lib.format.write_array_header_1_0(stream, header)
         for start, volumes in _with_progress(image.blocks(n_rows), image, n_rows, progress):
             for row, volume in enumerate(volumes):
                 rows[row] = operator @ volume
-                finite = np.isfinite(rows[row])
-                never &= ~finite
-                first_bad[~finite & (first_bad < 0)] = start + row
-            stream.write(rows[: len(volumes)].astype("<f4", copy=False).tobytes())
+                if keep[start + row]:
+                    finite = np.isfinite(rows[row])
+                    never &= ~finite
+                    first_bad[~finite & (first_bad < 0)] = start + row
+            rows[: len(volumes)].tofile(stream)
     sometimes = (first_bad >= 0) & ~never
     if sometimes.any():
+        volume = first_bad[sometimes].min() + 1
         raise InputError(
-            f"{image.path} has NaN or infinite values inside the mask in volume {first_bad[sometimes].min() "
-            f"+ 1} ({sometimes.sum()} of {n_targets} voxels are not finite in some volumes); preprocess the "
-            "run again."
+            f"{image.path} has NaN or infinite values inside the mask, first in volume {volume} of "
+            f"{image.n_volumes} ({sometimes.sum()} of {n_targets} voxels are affected); preprocess the run "
+            "again."
         )
 
 
