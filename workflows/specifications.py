@@ -5,7 +5,6 @@ seconds, resolutions in mm, frequencies in Hz.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from cinebold.encoding.settings import EncodingSettings
@@ -88,6 +87,7 @@ class Run:
     bold_json: str | None = None
     events: str | None = None
     sources: tuple[str, ...] = ()  #: BIDS URIs of the inputs
+    design_prefix: str = ""  #: what the names of the run's own outputs start with
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class ParticipantAnalysis:
     model_prefix: str = ""  #: e.g. "models/sub-01_task-movie_space-X_res-3mm_model-Y"
     figures_prefix: str = ""  #: e.g. "sub-01/figures/sub-01_task-movie_space-X_res-3mm_model-Y"
     map_metadata: dict[str, Any] = field(default_factory=dict)  #: what every map's sidecar says
+    stat_metadata: dict[str, Any] = field(default_factory=dict)  #: what it says besides, by `stat-` label
     warnings: tuple[str, ...] = ()  #: what was found while the inputs were read; shown in the report
 
 
@@ -136,6 +137,7 @@ class GroupAnalysis:
     prefix: str = ""  #: e.g. "tpl-X/func/tpl-X_task-movie_res-3mm_model-Y"
     figures_prefix: str = ""
     map_metadata: dict[str, Any] = field(default_factory=dict)
+    stat_metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def to_json(specification: Any) -> str:
@@ -151,7 +153,3 @@ def from_json(kind: type[Specification], text: str | bytes) -> Specification:
 
     return TypeAdapter(kind).validate_json(text)
 
-
-def output_path(analysis: "ParticipantAnalysis | GroupAnalysis", ending: str) -> Path:
-    """The path of one of the analysis's maps, e.g. ending "_stat-r_statmap.nii.gz"."""
-    return Path(analysis.output_dir) / (analysis.prefix + ending)

@@ -1,0 +1,84 @@
+"""The answer to `--dry-run`: what was found, and what would be done with it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bids_app.config import Recipe, Settings
+from bids_app.plans import Plan
+from workflows.specifications import Hardware, ParticipantAnalysis
+
+
+def describe_plan(plan: Plan, settings: Settings, recipe: Recipe, hardware: Hardware) -> str:
+    """The resolved inputs as a table, the analysis, and what would be computed; nothing is written."""
+    parts = [
+        f"cinebold {settings.analysis_level}, recipe {recipe.name}",
+        f"  input     {settings.bids_dir}",
+        *([f"  fmriprep  {plan.fmriprep_dir}"] if plan.fmriprep_dir else []),
+        f"  output    {settings.output_dir}",
+        f"  work      {settings.work_dir}",
+        f"  machine   {hardware.n_procs} processes, {hardware.omp_nthreads} threads a step, "
+        f"{hardware.memory_mb} MB, device {hardware.device}",
+        "",
+        _analysis(recipe),
+    ]
+    if plan.analyses:
+        parts += ["", _table(_RUN_COLUMNS, [row for a in plan.analyses for row in _run_rows(a)])]
+    if plan.extractions:
+        rows = [
+            (e.film_name, space.name, space.extractor, "stored" if Path(path).is_file() else "to compute")
+            for e in plan.extractions
+            for space, path in zip(e.spaces, e.outputs, strict=True)
+        ]
+        parts += ["", _table(("film", "feature space", "extractor", "state"), rows)]
+    if plan.group is not None:
+        rows = [(f"sub-{m.participant}", Path(m.r_map).name, len(m.weight_maps)) for m in plan.group.members]
+        parts += ["", _table(("participant", "map of r", "weight maps"), rows)]
+        if plan.group.missing:
+            parts.append("missing: " + ", ".join(f"sub-{who}" for who in plan.group.missing))
+    warnings = [*plan.warnings, *(f"sub-{a.participant}: {text}" for a in plan.analyses for text in a.warnings)]
+    parts += ["", *(f"warning: {text}" for text in warnings)] if warnings else []
+    parts += ["", *(f"problem: {label}: {text}" for label, text in plan.problems.items())] if plan.problems else []
+    return "\n".join([*parts, "", f"{len(plan.labels)} to run, {len(plan.problems)} with problems; nothing was written"])
+
+
+_RUN_COLUMNS = ("participant", "run", "volumes", "TR (s)", "start (s)", "films", "BOLD", "confounds", "GM map")
+
+
+def _run_rows(analysis: ParticipantAnalysis) -> list[tuple[object, ...]]:
+    return [
+        (
+            f"sub-{analysis.participant}",
+            run.label,
+            run.n_volumes,
+            f"{run.tr_s:g}",
+            "TR/2" if run.start_time_s is None else f"{run.start_time_s:g}",
+            len(run.presentations),
+            Path(run.bold).name,
+            Path(run.confounds).name,
+            "yes" if run.gm_probseg else "no",
+        )
+        for run in analysis.runs
+    ]
+
+
+def _analysis(recipe: Recipe) -> str:
+    bold, design, encoding = recipe.bold, recipe.design, recipe.encoding
+    grid = "the input's grid" if bold.resolution_mm is None else f"{bold.resolution_mm:g} mm"
+    spaces = ", ".join(f"{table.space} ({table.extractor})" for table in recipe.features)
+    return "\n".join(
+        [
+            f"  features  {spaces}",
+            f"  BOLD      mask {bold.mask}, {grid}, confounds {bold.confounds}, high-pass {bold.high_pass_hz:g} Hz",
+            f"  design    {design.low_pass}, delays {', '.join(f'{d:g}' for d in design.delays_s)} s, PCA {design.pca}",
+            f"  model     {encoding.estimator}, leave one run out, {encoding.permutations} permutations, "
+            f"FDR {encoding.fdr:g}",
+        ]
+    )
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A plain table whose columns are as wide as they must be."""
+    cells = [[str(value) for value in row] for row in (columns, *rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(columns))]
+    lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

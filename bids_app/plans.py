@@ -1,0 +1,260 @@
+"""From settings and datasets to specifications: what an analysis level is going to do, before anything is done."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bids_app import outputs
+from bids_app.config import Recipe, Settings
+from bids_app.inputs import (
+    ParticipantInputs,
+    Selection,
+    collect_films,
+    collect_participant,
+    find_fmriprep,
+    find_participants,
+    read_filters,
+)
+from cinebold.errors import InputError
+from workflows.specifications import (
+    FeatureExtraction,
+    GroupAnalysis,
+    GroupMember,
+    ParticipantAnalysis,
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is going to be done. A label is what a failure is reported by: a participant, a film, or the group."""
+
+    labels: tuple[str, ...]
+    problems: dict[str, str] = field(default_factory=dict)  #: label -> why it is left out
+    warnings: tuple[str, ...] = ()
+    extractions: tuple[FeatureExtraction, ...] = ()
+    analyses: tuple[ParticipantAnalysis, ...] = ()
+    group: GroupAnalysis | None = None
+    fmriprep_dir: Path | None = None
+
+
+def make_plan(settings: Settings, recipe: Recipe) -> Plan:
+    """The plan of the analysis level that was asked for. Reads the inputs' names, tables and headers; writes nothing."""
+    makers = {"stimuli": _plan_stimuli, "participant": _plan_participants, "group": _plan_group}
+    return makers[settings.analysis_level](settings, recipe)
+
+
+def _selection(settings: Settings) -> Selection:
+    return Selection(
+        participants=settings.participant_label,
+        sessions=settings.session_label,
+        tasks=settings.task_id,
+        runs=settings.run_id,
+        space=settings.space,
+        resolution_entity=settings.input_resolution,
+        filters=read_filters(settings.bids_filter_file),
+    )
+
+
+def _plan_stimuli(settings: Settings, recipe: Recipe) -> Plan:
+    selection = _selection(settings)
+    participants = find_participants(settings.bids_dir, None, selection)
+    films, problems, warnings = collect_films(
+        settings.bids_dir, participants, selection, settings.stimuli_dir, settings.stimulus_map
+    )
+    extractions = _extractions(films, settings, recipe)
+    return Plan(
+        labels=tuple(extraction.film_name for extraction in extractions),
+        problems={f"stimuli ({number})": text for number, text in enumerate(problems, 1)},
+        warnings=tuple(warnings),
+        extractions=extractions,
+    )
+
+
+def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
+    selection = _selection(settings)
+    fmriprep_dir = find_fmriprep(settings.bids_dir, settings.derivatives)
+    participants = find_participants(settings.bids_dir, fmriprep_dir, selection)
+    analyses, problems = [], {}
+    for participant in participants:
+        label = f"sub-{participant}"
+        try:
+            inputs = collect_participant(
+                settings.bids_dir,
+                fmriprep_dir,
+                participant,
+                selection,
+                stimuli_dir=settings.stimuli_dir,
+                stimulus_map=settings.stimulus_map,
+                mask_kind=recipe.bold.mask,
+                database_dir=settings.bids_database_dir,
+            )
+        except InputError as error:
+            problems[label] = str(error)
+            continue
+        if inputs.problems:
+            problems[label] = " ".join(inputs.problems)
+        elif len(inputs.runs) == 1:
+            problems[label] = (
+                f"{label} has one run only ({inputs.runs[0].label}): held-out scores need at least two runs, one to "
+                "train on and one to test"
+            )
+        elif inputs.runs:
+            analyses.append(_participant_analysis(inputs, settings, recipe))
+    shown = [p for analysis in analyses for run in analysis.runs for p in run.presentations]
+    return Plan(
+        labels=tuple(f"sub-{analysis.participant}" for analysis in analyses),
+        problems=problems,
+        extractions=_extractions({(p.film, p.film_name) for p in shown}, settings, recipe),
+        analyses=tuple(analyses),
+        fmriprep_dir=fmriprep_dir,
+    )
+
+
+def _participant_analysis(inputs: ParticipantInputs, settings: Settings, recipe: Recipe) -> ParticipantAnalysis:
+    participant = inputs.participant
+    runs = tuple(
+        replace(run, design_prefix=outputs.run_prefix(participant, run, recipe.label)) for run in inputs.runs
+    )
+    resolution = outputs.resolution_label(recipe.bold.resolution_mm, runs)
+    name = outputs.analysis_prefix(participant, runs, settings.space, resolution, recipe.label)
+    encoding = recipe.encoding_settings(settings.random_seed)
+    metadata: dict[str, Any] = {
+        "TaskName": runs[0].entities.get("task"),
+        "SkullStripped": True,
+        "Resolution": _resolution_words(recipe.bold.resolution_mm),
+        "Sources": sorted({uri for run in runs for uri in run.sources}),
+        "ModelParameters": {
+            "Recipe": recipe.name,
+            "FeatureSpaces": [asdict(space) for space in recipe.feature_spaces],
+            "Responses": asdict(recipe.bold_preparation),
+            "DelaysSeconds": list(recipe.design.delays_s),
+            "LowPass": recipe.design.low_pass,
+            "CrossValidation": "leave one run out, nested",
+            **asdict(encoding),
+        },
+    }
+    return ParticipantAnalysis(
+        participant=participant,
+        space=settings.space,
+        resolution_label=resolution,
+        recipe=recipe.label,
+        runs=runs,
+        spaces=recipe.feature_spaces,
+        bold=recipe.bold_preparation,
+        encoding=encoding,
+        delays_s=recipe.design.delays_s,
+        low_pass=recipe.design.low_pass,
+        output_dir=str(settings.output_dir),
+        prefix=f"{outputs.functional_folder(participant, runs)}/{name}",
+        model_prefix=f"models/{name}",
+        figures_prefix=f"sub-{participant}/figures/{name}",
+        map_metadata=metadata,
+        stat_metadata=outputs.STATISTICS,
+        warnings=tuple(inputs.warnings),
+    )
+
+
+def _resolution_words(resolution_mm: float | None) -> str:
+    return "the grid of the input" if resolution_mm is None else f"{resolution_mm:g} mm isotropic"
+
+
+def _extractions(
+    films: Iterable[tuple[str, str]], settings: Settings, recipe: Recipe
+) -> tuple[FeatureExtraction, ...]:
+    """One extraction a film, in the order of the films' names."""
+    _check_extractors(settings, recipe)
+    return tuple(
+        FeatureExtraction(
+            film=str(film),
+            film_name=film_name,
+            spaces=recipe.feature_spaces,
+            outputs=tuple(
+                str(settings.output_dir / outputs.feature_file(film_name, space)) for space in recipe.feature_spaces
+            ),
+            weights_dir=str(settings.weights_dir) if settings.weights_dir else None,
+            random_weights=settings.random_weights,
+            seed=settings.random_seed,
+            sources=(f"bids:raw:stimuli/{film_name}",),
+        )
+        for film, film_name in sorted(films, key=lambda pair: pair[1])
+    )
+
+
+def _check_extractors(settings: Settings, recipe: Recipe) -> None:
+    """Missing weights are found now and not after the first film was decoded."""
+    from cinebold.features.registry import check_weights
+
+    for space in recipe.feature_spaces:
+        check_weights(
+            space.extractor,
+            space.parameters,
+            weights_dir=str(settings.weights_dir) if settings.weights_dir else None,
+            random_weights=settings.random_weights,
+        )
+
+
+def _plan_group(settings: Settings, recipe: Recipe) -> Plan:
+    resolution = None
+    if recipe.bold.resolution_mm is not None:
+        resolution = outputs.resolution_label(recipe.bold.resolution_mm, ())
+    cards = outputs.finished_participants(settings.output_dir, recipe.label, settings.space, resolution)
+    for task in settings.task_id or ():
+        cards = {who: [card for card in found if f"_task-{task}_" in card.name] for who, found in cards.items()}
+    cards = {who: found for who, found in cards.items() if found}
+    expected = settings.participant_label or find_participants(settings.bids_dir, None, _selection(settings))
+    members = tuple(
+        _group_member(settings.output_dir, who, outputs.one_card(cards[who], who)) for who in expected if who in cards
+    )
+    missing = tuple(who for who in expected if who not in cards)
+    if not members:
+        raise InputError(
+            f"no participant has a finished model of recipe {recipe.name} in space {settings.space} below "
+            f"{settings.output_dir / 'models'}: run the participant level first, with the same --recipe, "
+            "--output-spaces and --resolution"
+        )
+    if len(members) == 1:
+        raise InputError(
+            f"a test across participants needs at least two; only sub-{members[0].participant} is finished"
+            + (f", missing: {', '.join(f'sub-{who}' for who in missing)}" if missing else "")
+        )
+    name = outputs.group_name(members)
+    group = GroupAnalysis(
+        members=members,
+        missing=missing,
+        recipe=recipe.label,
+        space=settings.space,
+        resolution_label=resolution or "native",
+        q=recipe.group.fdr,
+        output_dir=str(settings.output_dir),
+        prefix=f"tpl-{settings.space}/func/tpl-{settings.space}_{name}",
+        figures_prefix=f"figures/group_space-{settings.space}_{name}",
+        map_metadata={
+            "SkullStripped": True,
+            "Resolution": _resolution_words(recipe.bold.resolution_mm),
+            "Sources": [outputs.own_uri(settings.output_dir, member.r_map) for member in members],
+            "ModelParameters": {"Recipe": recipe.name, "Participants": len(members), "q": recipe.group.fdr},
+        },
+        stat_metadata=outputs.STATISTICS,
+    )
+    return Plan(labels=("group",), group=group)
+
+
+def _group_member(output_dir: Path, participant: str, card: Path) -> GroupMember:
+    """What the participant level wrote of one participant, found beside its model card."""
+    name = card.name.removesuffix("_encoding.json")
+    folders = sorted(output_dir.glob(f"sub-{participant}/**/func/{name}_stat-r_statmap.nii.gz"))
+    if not folders:
+        raise InputError(
+            f"{card} is there but its map {name}_stat-r_statmap.nii.gz is not: run sub-{participant} again"
+        )
+    r_map = folders[0]
+    weights = {
+        path.name.partition("_desc-")[2].removesuffix("_statmap.nii.gz"): str(path)
+        for path in sorted(r_map.parent.glob(f"{name}_stat-weight_desc-*_statmap.nii.gz"))
+    }
+    return GroupMember(participant, str(r_map), str(card), weights)
+

@@ -1,0 +1,102 @@
+"""The stages that turn BOLD runs into response matrices."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, isdefined, traits
+
+from cinebold.bold.confounds import load_confounds
+from cinebold.bold.grid import Grid, target_grid
+from cinebold.bold.masks import build_mask
+from cinebold.bold.preparation import prepare_run
+from cinebold.files import save_nifti, write_json
+from workflows.interfaces.base import StageInputSpec, StageInterface
+from workflows.specifications import BoldPreparation, Run, from_json
+
+
+class _TargetsInputSpec(StageInputSpec):
+    brain_masks = InputMultiObject(File(exists=True), mandatory=True, desc="one a run, on the grid of its BOLD")
+    gm_probseg = File(exists=True)
+    mask_file = File(exists=True, desc="the mask, where it is a file")
+    preparation_json = traits.Str(mandatory=True, desc="a BoldPreparation")
+
+
+class _TargetsOutputSpec(TraitedSpec):
+    mask = File(exists=True, desc="the analysed voxels on the grid of the analysis")
+
+
+class DefineTargets(StageInterface):
+    """The voxels that are analysed, on the grid of the analysis."""
+
+    input_spec = _TargetsInputSpec
+    output_spec = _TargetsOutputSpec
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        inputs = self.inputs
+        preparation = from_json(BoldPreparation, inputs.preparation_json)
+        reference = nib.load(inputs.brain_masks[0])
+        grid = target_grid(reference.shape[:3], reference.affine, preparation.resolution_mm)
+        mask = build_mask(
+            preparation.mask,
+            grid,
+            brain_masks=list(inputs.brain_masks),
+            gm_probseg=inputs.gm_probseg if isdefined(inputs.gm_probseg) else None,
+            gm_threshold=preparation.gm_threshold,
+        )
+        image = nib.Nifti1Image(mask.astype(np.uint8), grid.affine)
+        return {"mask": str(save_nifti(folder / "mask.nii.gz", image))}
+
+
+class _PrepareInputSpec(StageInputSpec):
+    bold = File(exists=True, mandatory=True)
+    brain_mask = File(exists=True, mandatory=True)
+    confounds = File(exists=True, mandatory=True)
+    mask = File(exists=True, mandatory=True)
+    run_json = traits.Str(mandatory=True, desc="a Run")
+    preparation_json = traits.Str(mandatory=True, desc="a BoldPreparation")
+    memory_mb = traits.Int(1000, usedefault=True, nohash=True)
+
+
+class _PrepareOutputSpec(TraitedSpec):
+    responses = File(exists=True, desc="(n_volumes, n_targets) float32, z-scored")
+    keep = File(exists=True, desc="(n_volumes,) bool")
+    summary = File(exists=True)
+
+
+class PrepareResponses(StageInterface):
+    """Read a run once: mask, resample, remove confounds and drift, z-score."""
+
+    input_spec = _PrepareInputSpec
+    output_spec = _PrepareOutputSpec
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        inputs = self.inputs
+        run = from_json(Run, inputs.run_json)
+        preparation = from_json(BoldPreparation, inputs.preparation_json)
+        confounds = load_confounds(
+            inputs.confounds,
+            preparation.confounds,
+            dummy_scans=preparation.dummy_scans,
+        )
+        mask_image = nib.load(inputs.mask)
+        summary = prepare_run(
+            bold=inputs.bold,
+            brain_mask=inputs.brain_mask,
+            grid_target=Grid(mask_image.shape, mask_image.affine),
+            mask=np.asarray(mask_image.dataobj).astype(bool),
+            confounds=confounds,
+            tr_s=run.tr_s,
+            high_pass_hz=preparation.high_pass_hz,
+            out_npy=folder / "responses.npy",
+            memory_mb=inputs.memory_mb,
+        )
+        np.save(folder / "keep.npy", confounds.keep)
+        write_json(folder / "summary.json", summary)
+        return {name: str(folder / name) + ending for name, ending in _PREPARED}
+
+
+_PREPARED = (("responses", ".npy"), ("keep", ".npy"), ("summary", ".json"))

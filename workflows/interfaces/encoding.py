@@ -1,0 +1,106 @@
+"""The stage that fits, scores and tests the encoding models of a participant."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, traits
+
+from cinebold.design.loadings import loadings_table
+from cinebold.design.run_design import RunDesign
+from cinebold.encoding.fit import fit_encoding_model
+from cinebold.encoding.model import EncodingModel
+from cinebold.encoding.settings import EncodingSettings
+from cinebold.files import atomic_path, save_nifti, write_json
+from workflows.interfaces.base import StageInputSpec, StageInterface
+from workflows.specifications import from_json
+
+
+class _InputSpec(StageInputSpec):
+    designs = InputMultiObject(File(exists=True), mandatory=True)
+    responses = InputMultiObject(File(exists=True), mandatory=True)
+    mask = File(exists=True, mandatory=True)
+    settings_json = traits.Str(mandatory=True, desc="EncodingSettings")
+    delays_s = traits.List(traits.Float, mandatory=True)
+    progress = traits.Bool(False, usedefault=True, nohash=True)
+
+
+class _OutputSpec(TraitedSpec):
+    maps = OutputMultiObject(File(exists=True), desc="stat-<name>_statmap.nii.gz, the weights of a space 4-D")
+    model = OutputMultiObject(File(exists=True), desc="encoding.safetensors and encoding.json")
+    loadings = OutputMultiObject(File(exists=True), desc="a table a feature space")
+    timeseries = OutputMultiObject(File(exists=True), desc="a table a run and feature space, run by run")
+    diagnostics = File(exists=True)
+
+
+class FitEncodingModel(StageInterface):
+    """Weights, alphas, held-out scores and their test, voxel by voxel."""
+
+    input_spec = _InputSpec
+    output_spec = _OutputSpec
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        inputs = self.inputs
+        designs = [RunDesign.load(path) for path in inputs.designs]
+        result = fit_encoding_model(
+            designs,
+            [np.load(path, mmap_mode="r") for path in inputs.responses],
+            from_json(EncodingSettings, inputs.settings_json),
+            tuple(inputs.delays_s),
+            progress=inputs.progress,
+        )
+        mask_image = nib.load(inputs.mask)
+        mask = np.asarray(mask_image.dataobj).astype(bool)
+        maps = [
+            _save_map(folder / f"stat-{stat}_statmap.nii.gz", values, mask, mask_image.affine)
+            for stat, values in result.maps.items()
+        ]
+        maps += [
+            # The sum over the delays is the response to a sustained unit of the component.
+            _save_map(
+                folder / f"stat-weight_desc-{space}_statmap.nii.gz", weights.sum(axis=1), mask, mask_image.affine
+            )
+            for space, weights in result.model.weights.items()
+        ]
+        model = result.model.with_target(mask, mask_image.affine)
+        model.save(folder / "encoding")
+        loadings = [
+            str(loadings_table(reducer.components, designs[0].names[space], folder / f"desc-{space}_loadings.tsv"))
+            for space, reducer in model.reducers.items()
+        ]
+        write_json(
+            folder / "diagnostics.json", {"diagnostics": result.diagnostics, "warnings": list(result.warnings)}
+        )
+        return {
+            "maps": maps,
+            "model": [str(folder / "encoding.safetensors"), str(folder / "encoding.json")],
+            "loadings": loadings,
+            "timeseries": _save_timeseries(folder, designs, model),
+            "diagnostics": str(folder / "diagnostics.json"),
+        }
+
+
+def _save_map(path: Path, values: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> str:
+    """Put (n_targets,) or (n_maps, n_targets) values into a float32 image that is NaN outside the mask."""
+    values = np.asarray(values, dtype=np.float32)
+    volume = np.full((*mask.shape, *values.shape[:-1]), np.nan, dtype=np.float32)
+    volume[mask] = values.T
+    image = nib.Nifti1Image(volume, affine)
+    image.header.set_xyzt_units("mm")
+    return str(save_nifti(path, image))
+
+
+def _save_timeseries(folder: Path, designs: Sequence[RunDesign], model: EncodingModel) -> list[str]:
+    """Write what the model saw of each run before the delays: the components, volume by volume."""
+    paths = []
+    for number, design in enumerate(designs):
+        for space, scores in model.components_of(design.features, design.has_film).items():
+            path = folder / f"run{number}" / f"desc-{space}_timeseries.tsv"
+            with atomic_path(path) as temporary:
+                names = [f"pc_{k:02d}" for k in range(scores.shape[1])]
+                np.savetxt(temporary, scores, fmt="%.6g", delimiter="\t", header="\t".join(names), comments="")
+            paths.append(str(path))
+    return paths

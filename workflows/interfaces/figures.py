@@ -1,0 +1,80 @@
+"""The stages that draw what the reports show."""
+
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, traits
+
+from cinebold.files import read_json
+from cinebold.plotting.group_figures import draw_group_figures
+from cinebold.plotting.participant_figures import draw_participant_figures
+from workflows.interfaces.base import StageInputSpec, StageInterface
+
+
+class _FiguresOutputSpec(TraitedSpec):
+    figures = OutputMultiObject(File(exists=True))
+
+
+class _ParticipantInputSpec(StageInputSpec):
+    maps = InputMultiObject(File(exists=True), mandatory=True)
+    designs = InputMultiObject(File(exists=True), mandatory=True)
+    design_summaries = InputMultiObject(File(exists=True), mandatory=True)
+    model = InputMultiObject(File(exists=True), mandatory=True)
+    diagnostics = File(exists=True, mandatory=True)
+    name = traits.Str(mandatory=True, desc="what the figures' names start with")
+    q = traits.Float(0.05, usedefault=True)
+
+
+class DrawParticipantFigures(StageInterface):
+    """All figures of a participant's report."""
+
+    input_spec = _ParticipantInputSpec
+    output_spec = _FiguresOutputSpec
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        inputs = self.inputs
+        summaries = [read_json(path) for path in inputs.design_summaries]
+        figures = draw_participant_figures(
+            maps_by_statistic(inputs.maps),
+            out_prefix=folder / inputs.name,
+            designs=list(inputs.designs),
+            model_prefix=inputs.model[0].removesuffix(".safetensors"),
+            alphas=read_json(inputs.diagnostics)["diagnostics"].get("alphas", ()),
+            q=inputs.q,
+            film_names={key: name for summary in summaries for key, name in summary["film_names"].items()},
+        )
+        return {"figures": [str(path) for path in figures]}
+
+
+class _GroupInputSpec(StageInputSpec):
+    maps = InputMultiObject(File(exists=True), mandatory=True)
+    name = traits.Str(mandatory=True, desc="what the figures' names start with")
+    q = traits.Float(0.05, usedefault=True)
+
+
+class DrawGroupFigures(StageInterface):
+    """All figures of the group report."""
+
+    input_spec = _GroupInputSpec
+    output_spec = _FiguresOutputSpec
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        figures = draw_group_figures(
+            maps_by_statistic(self.inputs.maps), out_prefix=folder / self.inputs.name, q=self.inputs.q
+        )
+        return {"figures": [str(path) for path in figures]}
+
+
+def maps_by_statistic(paths: list[str]) -> dict[str, str]:
+    """Maps by what stands in their names: "r", "q", and with a description "weight-motionenergy".
+
+    >>> maps_by_statistic(["/a/stat-r_statmap.nii.gz", "/a/stat-weight_desc-lowlevel_statmap.nii.gz"])
+    {'r': '/a/stat-r_statmap.nii.gz', 'weight-lowlevel': '/a/stat-weight_desc-lowlevel_statmap.nii.gz'}
+    """
+    found = {}
+    for path in paths:
+        entities = dict(part.partition("-")[::2] for part in Path(path).name.split("_"))
+        found["-".join(filter(None, (entities["stat"], entities.get("desc"))))] = path
+    return found

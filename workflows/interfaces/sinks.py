@@ -1,0 +1,71 @@
+"""The stage that puts results into the derivative dataset."""
+
+import filecmp
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, traits
+
+from cinebold.files import atomic_path, write_text
+from workflows.interfaces.base import StageInputSpec, StageInterface
+
+
+class _InputSpec(StageInputSpec):
+    in_files = InputMultiObject(File(exists=True), mandatory=True)
+    prefixes = traits.List(
+        traits.Str, mandatory=True, desc="what each file's name is put behind; one for all, or one a file"
+    )
+    separator = traits.Str("_", usedefault=True)
+    sidecar_json = traits.Str("{}", usedefault=True, desc="what the sidecar of every file says")
+    specific_json = traits.Str(
+        "{}", usedefault=True, desc="what it says besides, by file name or by the `stat-` label in it"
+    )
+
+
+class _OutputSpec(TraitedSpec):
+    out_files = OutputMultiObject(File(exists=True))
+
+
+class StoreDerivatives(StageInterface):
+    """Copy files to their names in the dataset, with JSON sidecars. Runs each time; files that are right stay."""
+
+    input_spec = _InputSpec
+    output_spec = _OutputSpec
+    _always_run = True
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        inputs = self.inputs
+        files = [Path(path) for path in inputs.in_files]
+        prefixes = list(inputs.prefixes) * (len(files) if len(inputs.prefixes) == 1 else 1)
+        common, specific = json.loads(inputs.sidecar_json), json.loads(inputs.specific_json)
+        stored = []
+        for source, prefix in zip(files, prefixes, strict=True):
+            target = Path(prefix + inputs.separator + source.name)
+            store(source, target)
+            stored.append(str(target))
+            sidecar = common | specific.get(_statistic(source.name), {}) | specific.get(source.name, {})
+            if sidecar:
+                stem = target.name.removesuffix(".gz").rpartition(".")[0]
+                _write_if_changed(target.with_name(f"{stem}.json"), json.dumps(sidecar, indent=2) + "\n")
+        return {"out_files": stored}
+
+
+def store(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all, unless the same bytes are there already."""
+    if target.is_file() and filecmp.cmp(source, target, shallow=False):
+        return
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def _statistic(name: str) -> str:
+    """The `stat-` label of a file name, or the empty string."""
+    return next((part.removeprefix("stat-") for part in name.split("_") if part.startswith("stat-")), "")

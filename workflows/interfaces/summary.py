@@ -1,0 +1,135 @@
+"""The stage that writes down what was done, for the report and for people who read JSON."""
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, traits
+
+from cinebold.files import read_json, write_json
+from workflows.interfaces.base import StageInputSpec, StageInterface
+from workflows.specifications import ParticipantAnalysis, Run, from_json
+
+#: The packages whose versions change numbers.
+_VERSIONED = (
+    "cinebold", "numpy", "scipy", "scikit-learn", "nibabel", "nilearn", "nipype", "pybids",
+    "av", "torch", "torchvision", "pytorchvideo", "pymoten", "numba", "h5py",
+)  # fmt: skip
+
+
+class _InputSpec(StageInputSpec):
+    analysis_json = traits.Str(mandatory=True, desc="a ParticipantAnalysis")
+    responses = InputMultiObject(File(exists=True), mandatory=True, desc="summaries of the prepared runs")
+    designs = InputMultiObject(File(exists=True), mandatory=True, desc="summaries of the designs")
+    diagnostics = File(exists=True, mandatory=True)
+    maps = InputMultiObject(File(exists=True), mandatory=True)
+
+
+class _OutputSpec(TraitedSpec):
+    summary = File(exists=True)
+
+
+class SummariseParticipant(StageInterface):
+    """Gather what the stages found into one JSON file."""
+
+    input_spec = _InputSpec
+    output_spec = _OutputSpec
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        inputs = self.inputs
+        analysis = from_json(ParticipantAnalysis, inputs.analysis_json)
+        responses = [read_json(path) for path in inputs.responses]
+        designs = [read_json(path) for path in inputs.designs]
+        fit = read_json(inputs.diagnostics)
+        values = {Path(path).name: _finite(path) for path in inputs.maps if "stat-weight" not in Path(path).name}
+        statistics = {name.split("_")[0].removeprefix("stat-"): found for name, found in values.items()}
+        warnings = [*analysis.warnings, *fit["warnings"]]
+        for run, design in zip(analysis.runs, designs, strict=True):
+            warnings += [f"{run.label}: {text}" for text in design["warnings"]]
+        content = {
+            "participant": analysis.participant,
+            "recipe": analysis.recipe,
+            "space": analysis.space,
+            "resolution_label": analysis.resolution_label,
+            "runs": [_run(*found) for found in zip(analysis.runs, responses, designs, strict=True)],
+            "spaces": _spaces(analysis, designs, fit["diagnostics"]),
+            "bold": asdict(analysis.bold),
+            "encoding": asdict(analysis.encoding),
+            "delays_s": list(analysis.delays_s),
+            "low_pass": analysis.low_pass,
+            "n_targets": responses[0]["n_targets"],
+            "diagnostics": fit["diagnostics"],
+            "scores": {
+                name: _spread(statistics[name]) for name in ("r", "rsquared", "noiseceiling") if name in statistics
+            },
+            "n_significant": int((statistics["q"] < analysis.encoding.q).sum()) if "q" in statistics else None,
+            "q": analysis.encoding.q,
+            "warnings": warnings,
+            "versions": versions(),
+        }
+        return {"summary": str(write_json(folder / "desc-summary_report.json", content))}
+
+
+def versions() -> dict[str, str]:
+    """The versions of what computed."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}}
+
+
+def _finite(path: str) -> np.ndarray:
+    values = np.asarray(nib.load(path).dataobj)
+    return values[np.isfinite(values)]
+
+
+def _spread(values: np.ndarray) -> dict[str, float | None]:
+    if not values.size:
+        return {"mean": None, "median": None, "p95": None, "max": None}
+    return {
+        "mean": float(values.mean(dtype=float)),
+        "median": float(np.median(values)),
+        "p95": float(np.percentile(values, 95)),
+        "max": float(values.max()),
+    }
+
+
+def _run(run: Run, responses: dict[str, Any], design: dict[str, Any]) -> dict[str, Any]:
+    films = [
+        {
+            "name": p.film_name,
+            "onset_s": p.onset_s,
+            "duration_s": p.duration_s,
+            "film_offset_s": p.film_offset_s,
+            "film_duration_s": design["film_duration_s"][p.film_name],
+        }
+        for p in run.presentations
+    ]
+    return {
+        "label": run.label,
+        "bold": Path(run.bold).name,
+        "tr_s": run.tr_s,
+        "start_time_s": run.start_time_s,
+        "slice_timing_corrected": run.slice_timing_corrected,
+        **responses,
+        "films": films,
+    }
+
+
+def _spaces(
+    analysis: ParticipantAnalysis, designs: Sequence[dict[str, Any]], diagnostics: dict[str, Any]
+) -> list[dict[str, Any]]:
+    reduced = diagnostics.get("spaces", {})
+    return [
+        {
+            "name": space.name,
+            "extractor": space.extractor,
+            **designs[0]["spaces"][space.name],
+            "parameters": space.parameters,
+            **reduced.get(space.name, {}),
+        }
+        for space in analysis.spaces
+    ]

@@ -1,0 +1,200 @@
+"""The graph of one participant: BOLD and features in, maps, models and figures out."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.utility import IdentityInterface, Merge
+from nipype.pipeline import engine as pe
+
+from workflows.interfaces.bold import DefineTargets, PrepareResponses
+from workflows.interfaces.design import BuildDesign
+from workflows.interfaces.encoding import FitEncodingModel
+from workflows.interfaces.figures import DrawParticipantFigures
+from workflows.interfaces.sinks import StoreDerivatives
+from workflows.interfaces.summary import SummariseParticipant
+from workflows.resources import bounded, fit_gb, preparation_gb
+from workflows.specifications import Hardware, ParticipantAnalysis, Run, to_json
+from workflows.stimuli import film_field
+
+
+def films_of(run: Run) -> list[str]:
+    """The names of a run's films, each once, in the order of their first showing."""
+    return list(dict.fromkeys(p.film_name for p in run.presentations))
+
+
+def init_participant_wf(
+    analysis: ParticipantAnalysis, hardware: Hardware, *, progress: bool = False
+) -> pe.Workflow:
+    """Prepare each run, build its design, fit over all runs, store and draw.
+
+    Inputs (`inputnode`): one field a film, named by `film_field`, with the list of its stored feature series.
+    """
+    workflow = pe.Workflow(name=f"sub_{analysis.participant}_wf")
+    films = list(dict.fromkeys(name for run in analysis.runs for name in films_of(run)))
+    inputnode = pe.Node(IdentityInterface(fields=[film_field(name) for name in films]), name="inputnode")
+    threads = min(hardware.omp_nthreads, hardware.n_procs)
+    n_runs = len(analysis.runs)
+
+    targets = pe.Node(
+        DefineTargets(
+            brain_masks=[run.brain_mask for run in analysis.runs],
+            preparation_json=to_json(analysis.bold),
+            **({"gm_probseg": analysis.runs[0].gm_probseg} if analysis.runs[0].gm_probseg else {}),
+            **({} if analysis.bold.mask in ("gm", "brain") else {"mask_file": analysis.bold.mask}),
+        ),
+        name="targets",
+        mem_gb=bounded(0.5, hardware),
+    )
+    responses, designs, response_summaries, design_summaries = (
+        pe.Node(Merge(n_runs), name=name, run_without_submitting=True)
+        for name in ("responses", "designs", "response_summaries", "design_summaries")
+    )
+    for number, run in enumerate(analysis.runs, 1):
+        prepare, design = _run_nodes(workflow, inputnode, targets, analysis, run, hardware, threads)
+        workflow.connect(prepare, "responses", responses, f"in{number}")
+        workflow.connect(prepare, "summary", response_summaries, f"in{number}")
+        workflow.connect(design, "design", designs, f"in{number}")
+        workflow.connect(design, "summary", design_summaries, f"in{number}")
+
+    fit = pe.Node(
+        FitEncodingModel(
+            settings_json=to_json(analysis.encoding),
+            delays_s=list(analysis.delays_s),
+            num_threads=threads,
+            progress=progress,
+        ),
+        name="fit",
+        n_procs=threads,
+        mem_gb=bounded(fit_gb(analysis.runs, analysis.encoding.voxel_tile), hardware),
+    )
+    summary = pe.Node(SummariseParticipant(analysis_json=to_json(analysis)), name="summary")
+    figures = pe.Node(
+        DrawParticipantFigures(q=analysis.encoding.q, name=Path(analysis.figures_prefix).name),
+        name="figures",
+        mem_gb=bounded(1.0, hardware),
+    )
+    workflow.connect(
+        [
+            (targets, fit, [("mask", "mask")]),
+            (designs, fit, [("out", "designs")]),
+            (responses, fit, [("out", "responses")]),
+            (response_summaries, summary, [("out", "responses")]),
+            (design_summaries, summary, [("out", "designs")]),
+            (fit, summary, [("diagnostics", "diagnostics"), ("maps", "maps")]),
+            (fit, figures, [("maps", "maps"), ("model", "model"), ("diagnostics", "diagnostics")]),
+            (designs, figures, [("out", "designs")]),
+            (design_summaries, figures, [("out", "design_summaries")]),
+        ]
+    )
+    _connect_sinks(workflow, analysis, fit, summary, figures)
+    return workflow
+
+
+def _run_nodes(
+    workflow: pe.Workflow,
+    inputnode: pe.Node,
+    targets: pe.Node,
+    analysis: ParticipantAnalysis,
+    run: Run,
+    hardware: Hardware,
+    threads: int,
+) -> tuple[pe.Node, pe.Node]:
+    """The two nodes of a run: its responses and its design."""
+    label = "".join(c if c.isalnum() else "_" for c in run.label)
+    needed_gb = bounded(preparation_gb(run, analysis.bold), hardware)
+    prepare = pe.Node(
+        PrepareResponses(
+            bold=run.bold,
+            brain_mask=run.brain_mask,
+            confounds=run.confounds,
+            run_json=to_json(run),
+            preparation_json=to_json(analysis.bold),
+            memory_mb=int(1024 * needed_gb),
+            num_threads=threads,
+        ),
+        name=f"prepare_{label}",
+        n_procs=threads,
+        mem_gb=needed_gb,
+    )
+    films = films_of(run)
+    paths = {p.film_name: p.film for p in run.presentations}
+    features = pe.Node(Merge(len(films)), name=f"features_{label}", run_without_submitting=True)
+    for number, film in enumerate(films, 1):
+        workflow.connect(inputnode, film_field(film), features, f"in{number}")
+    design = pe.Node(
+        BuildDesign(
+            films=[paths[film] for film in films],
+            spaces=[space.name for space in analysis.spaces],
+            run_json=to_json(run),
+            low_pass=analysis.low_pass,
+        ),
+        name=f"design_{label}",
+        mem_gb=bounded(0.5, hardware),
+    )
+    workflow.connect(
+        [
+            (targets, prepare, [("mask", "mask")]),
+            (prepare, design, [("keep", "keep")]),
+            (features, design, [("out", "features")]),
+        ]
+    )
+    return prepare, design
+
+
+def _connect_sinks(
+    workflow: pe.Workflow, analysis: ParticipantAnalysis, fit: pe.Node, summary: pe.Node, figures: pe.Node
+) -> None:
+    """Everything that leaves the graph, and under which name."""
+    root = Path(analysis.output_dir)
+    specific = json.dumps(analysis.stat_metadata)
+    series_prefixes = [
+        str(root / (run.design_prefix or analysis.prefix)) for run in analysis.runs for _ in analysis.spaces
+    ]
+    ds_maps = _sink("ds_maps", [str(root / analysis.prefix)], analysis.map_metadata, specific)
+    ds_model = _sink("ds_model", [str(root / analysis.model_prefix)])
+    ds_loadings = _sink("ds_loadings", [str(root / analysis.model_prefix)])
+    ds_timeseries = _sink("ds_timeseries", series_prefixes, _timeseries_metadata(analysis))
+    ds_figures = _sink("ds_figures", [str((root / analysis.figures_prefix).parent)], separator="/")
+    ds_summary = _sink("ds_summary", [str(root / analysis.figures_prefix)])
+    workflow.connect(
+        [
+            (fit, ds_maps, [("maps", "in_files")]),
+            (fit, ds_model, [("model", "in_files")]),
+            (fit, ds_loadings, [("loadings", "in_files")]),
+            (fit, ds_timeseries, [("timeseries", "in_files")]),
+            (figures, ds_figures, [("figures", "in_files")]),
+            (summary, ds_summary, [("summary", "in_files")]),
+        ]
+    )
+
+
+def _sink(
+    name: str,
+    prefixes: list[str],
+    sidecar: dict[str, Any] | None = None,
+    specific_json: str = "{}",
+    separator: str = "_",
+) -> pe.Node:
+    return pe.Node(
+        StoreDerivatives(
+            prefixes=prefixes,
+            separator=separator,
+            sidecar_json=json.dumps(sidecar or {}),
+            specific_json=specific_json,
+        ),
+        name=name,
+        run_without_submitting=True,
+    )
+
+
+def _timeseries_metadata(analysis: ParticipantAnalysis) -> dict[str, Any]:
+    first = analysis.runs[0]
+    return {
+        "Description": "Principal components of the film's features at the times of the volumes, before the delays; "
+        "zero where no film was shown.",
+        "SamplingFrequency": 1.0 / first.tr_s,
+        "StartTime": first.tr_s / 2 if first.start_time_s is None else first.start_time_s,
+        "ModelParameters": {"spaces": [asdict(space) for space in analysis.spaces]},
+    }

@@ -1,0 +1,40 @@
+"""What a node needs of the machine, from what the headers of its inputs say."""
+
+from math import prod
+
+from workflows.specifications import BoldPreparation, Hardware, Run
+
+_GB = 1024.0**3
+#: The interpreter with numpy, nibabel and nilearn; with torch on top.
+_PYTHON_GB, _TORCH_GB = 0.25, 0.8
+
+
+def response_bytes(run: Run, preparation: BoldPreparation, voxel_mm: float = 2.0) -> float:
+    """The size of a run's response matrix: grey matter fills less than a sixth of a field of view."""
+    share = {"gm": 0.15, "brain": 0.3}.get(preparation.mask, 1.0)
+    shrink = 1.0 if preparation.resolution_mm is None else min(1.0, (voxel_mm / preparation.resolution_mm) ** 3)
+    return 4.0 * run.n_volumes * prod(run.shape) * share * shrink
+
+
+def preparation_gb(run: Run, preparation: BoldPreparation) -> float:
+    """Reading a run: its response matrix, a block of volumes, and the resampling operator (8 weights a voxel)."""
+    volume_bytes = 4.0 * prod(run.shape)
+    return _PYTHON_GB + (1.5 * response_bytes(run, preparation) + 32 * volume_bytes) / _GB
+
+
+def extraction_gb() -> float:
+    """Decoding and a network; both are bounded whatever the film's length."""
+    return _PYTHON_GB + _TORCH_GB
+
+
+def fit_gb(runs: tuple[Run, ...], voxel_tile: int, n_columns: int = 400) -> float:
+    """Fitting: float64 tiles of the responses and of the cross products of each fold, and the Gram matrices."""
+    n_volumes = sum(run.n_volumes for run in runs)
+    n_sets = len(runs) + 1
+    tile = 8.0 * voxel_tile * (3 * n_volumes + 2 * n_sets * n_columns)
+    return _PYTHON_GB + (tile + 8.0 * (n_sets * n_columns) ** 2 + 16.0 * n_volumes * n_sets * n_columns) / _GB
+
+
+def bounded(needed_gb: float, hardware: Hardware) -> float:
+    """No node asks for more than there is: the scheduler would never start it."""
+    return min(needed_gb, 0.95 * hardware.memory_mb / 1024)

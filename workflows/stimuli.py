@@ -1,0 +1,59 @@
+"""The graph that extracts the features of films."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from nipype.interfaces.utility import IdentityInterface
+from nipype.pipeline import engine as pe
+
+from workflows.interfaces.features import ExtractFeatures
+from workflows.resources import bounded, extraction_gb
+from workflows.specifications import FeatureExtraction, Hardware, to_json
+
+
+def film_field(film_name: str) -> str:
+    """The name of a film's node and of the field that carries its features: its own name, made safe and unique.
+
+    >>> film_field("clips/a b.mp4")
+    'film_a_b_3f2b6ef1'
+    """
+    readable = re.sub(r"\W+", "_", Path(film_name).stem)[:40].strip("_")
+    return f"film_{readable}_{hashlib.sha256(film_name.encode()).hexdigest()[:8]}"
+
+
+def init_stimuli_wf(
+    extractions: Sequence[FeatureExtraction],
+    hardware: Hardware,
+    *,
+    progress: bool = False,
+    name: str = "stimuli_wf",
+) -> pe.Workflow:
+    """Extract features film by film; each film is decoded once for all its feature spaces.
+
+    Outputs (`outputnode`): one field a film, named by `film_field`, with the list of its stored series.
+    """
+    workflow = pe.Workflow(name=name)
+    fields = [film_field(extraction.film_name) for extraction in extractions]
+    outputnode = pe.Node(IdentityInterface(fields=fields), name="outputnode")
+    on_gpu = hardware.device.startswith("cuda")
+    threads = 1 if on_gpu else min(hardware.omp_nthreads, hardware.n_procs)
+    for field, extraction in zip(fields, extractions, strict=True):
+        extract = pe.Node(
+            ExtractFeatures(
+                film=extraction.film,
+                extraction_json=to_json(extraction),
+                device=hardware.device,
+                use_gpu=on_gpu,
+                num_threads=threads,
+                progress=progress,
+            ),
+            name=field,
+            n_procs=threads,
+            mem_gb=bounded(extraction_gb(), hardware),
+            # A stored series that somebody deleted is made again, whatever the work directory remembers.
+            overwrite=None if all(Path(path).is_file() for path in extraction.outputs) else True,
+        )
+        workflow.connect(extract, "features", outputnode, field)
+    return workflow
