@@ -1,7 +1,7 @@
 """From a BIDS dataset and its fMRIPrep derivatives to a participant's runs: one file of each kind.
 
-What is wrong with a participant is collected, a full sentence for each thing, so that other participants go on
-and the user sees everything at once.
+What is wrong with a participant is collected, a full sentence for each thing, so that other
+participants go on and the user sees everything at once.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from bids_app.diagnosis import explain_missing_bold
 from bids_app.events import read_stimulus_map
 from bids_app.layouts import IMAGE_EXTENSIONS, BidsFile, index_files, only, run_label
 from bids_app.run_files import RunSource, is_preprocessed_bold
-from bids_app.selection import Selection, find_participants
+from bids_app.selection import Selection, find_participants, read_filters
 from bids_app.showings import Showings
 from bids_app.stimuli import FilmSearch, describe_skipped
 from cinebold.errors import InputError
@@ -29,6 +29,7 @@ __all__ = [
     "find_fmriprep",
     "find_participants",
     "fmriprep_version",
+    "read_filters",
     "version_warning",
 ]
 

@@ -132,7 +132,7 @@ class RunSource:
     def _grey_matter(self, bold: BidsFile) -> BidsFile:
         """The grey matter map in the space of the BOLD.
 
-        Anatomical derivatives lie in the participant's folder or in that of one session, and on the grid of the
+        Anatomical derivatives lie in the participant's folder or in that of one session, on the grid of the
         BOLD or on their own; the closest is taken.
         """
         space = bold.entities.get("space")

@@ -1,5 +1,6 @@
 """What a user asks for: participants, sessions, tasks, runs, a space. And who is there."""
 
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -140,6 +141,30 @@ def find_participants(
         if absent := [label for label in wanted if label not in preprocessed]:
             logger.warning("no derivatives in %s for %s", derivatives_dir, ", ".join(absent))
     return wanted
+
+
+def read_filters(path: str | Path | None) -> dict[str, Any]:
+    """The content of a --bids-filter-file, as it stands there; empty when there is none.
+
+    Raises
+    ------
+    SettingError : the file does not exist or is not a JSON object of queries.
+    """
+    if path is None:
+        return {}
+    path = Path(path)
+    if not path.is_file():
+        raise SettingError(f"the BIDS filter file {path} does not exist; correct the path.")
+    try:
+        filters = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SettingError(f"the BIDS filter file {path} is not valid JSON ({error}); correct it.") from error
+    if not isinstance(filters, dict):
+        raise SettingError(
+            f"the BIDS filter file {path} must hold a JSON object, "
+            'such as {"bold": {"task": "movie"}}; correct it.'
+        )
+    return filters
 
 
 def _labels(folder: Path) -> tuple[str, ...]:

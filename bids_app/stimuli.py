@@ -139,7 +139,7 @@ class FilmSearch:
             return None
         path = self.stimuli_dir / name
         if not (path.is_symlink() or path.exists()):
-            same = self._names_outside().get(name.name, [])
+            same = self._names_outside(self.stimuli_dir).get(name.name, [])
             if not same:
                 return None
             if len(same) > 1:
@@ -159,13 +159,12 @@ class FilmSearch:
         warning = f"the film {name} was found by its file name only, as {path}." if by_name else None
         return Film(path, name.as_posix(), in_dataset=False, warning=warning)
 
-    def _names_outside(self) -> dict[str, list[Path]]:
+    def _names_outside(self, stimuli_dir: Path) -> dict[str, list[Path]]:
         if self._by_name is None:
             self._by_name = defaultdict(list)
-            assert self.stimuli_dir is not None
-            for path in sorted(self.stimuli_dir.rglob("*")):
-                inside = path.relative_to(self.stimuli_dir)
-                if path.suffix.lower() in FILM_SUFFIXES and not any(p.startswith(".") for p in inside.parts):
+            for path in sorted(stimuli_dir.rglob("*")):
+                hidden = any(part.startswith(".") for part in path.relative_to(stimuli_dir).parts)
+                if path.suffix.lower() in FILM_SUFFIXES and not hidden:
                     self._by_name[path.name].append(path)
         return self._by_name
 
