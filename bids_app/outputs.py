@@ -36,9 +36,15 @@ STATISTICS: dict[str, dict[str, str]] = {
     "weight": {
         "Description": "Weights of a feature space's components, summed over the delays; the fourth axis is the component"
     },
-    "meanr": {"Description": "Mean r over participants, through Fisher's z", "Units": "arbitrary"},
-    "t": {"Description": "One-sample t statistic across participants"},
-    "meanweight": {"Description": "Mean weight over participants; the fourth axis is the component"},
+}
+
+#: The same for the group level.
+GROUP_STATISTICS: dict[str, dict[str, str]] = {
+    "r": {"Description": "Mean held-out r over the participants, through Fisher's z", "Units": "arbitrary"},
+    "weight": {"Description": "Mean weights over the participants; the fourth axis is the component"},
+    "t": {"Description": "One-sample t statistic across participants, of Fisher's z of r or of the weights"},
+    "p": {"Description": "Two-sided p value of t"},
+    "q": {"Description": "Benjamini-Hochberg adjusted p value, within each component"},
 }
 
 _IGNORED = (

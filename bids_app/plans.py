@@ -238,7 +238,7 @@ def _plan_group(settings: Settings, recipe: Recipe) -> Plan:
             "Sources": [outputs.own_uri(settings.output_dir, member.r_map) for member in members],
             "ModelParameters": {"Recipe": recipe.name, "Participants": len(members), "q": recipe.group.fdr},
         },
-        stat_metadata=outputs.STATISTICS,
+        stat_metadata=outputs.GROUP_STATISTICS,
     )
     return Plan(labels=("group",), group=group)
 

@@ -27,7 +27,13 @@ def init_group_wf(group: GroupAnalysis, hardware: Hardware) -> pe.Workflow:
         n_procs=min(hardware.omp_nthreads, hardware.n_procs),
         mem_gb=bounded(2.0, hardware),
     )
-    figures = pe.Node(DrawGroupFigures(q=group.q, name=Path(group.figures_prefix).name), name="figures", mem_gb=bounded(1.0, hardware))
+    figures = pe.Node(
+        DrawGroupFigures(
+            q=group.q, name=Path(group.figures_prefix).name, n_participants=len(group.members)
+        ),
+        name="figures",
+        mem_gb=bounded(1.0, hardware),
+    )
     root = Path(group.output_dir)
     ds_maps, ds_figures, ds_summary = (
         pe.Node(

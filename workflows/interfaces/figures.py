@@ -3,12 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, traits
 
-from cinebold.files import read_json
+from cinebold.files import read_json, save_nifti
 from cinebold.plotting.group_figures import draw_group_figures
 from cinebold.plotting.participant_figures import draw_participant_figures
 from workflows.interfaces.base import StageInputSpec, StageInterface
+
+
+_DRAWN_COMPONENTS = 3
 
 
 class _FiguresOutputSpec(TraitedSpec):
@@ -50,6 +54,7 @@ class DrawParticipantFigures(StageInterface):
 class _GroupInputSpec(StageInputSpec):
     maps = InputMultiObject(File(exists=True), mandatory=True)
     name = traits.Str(mandatory=True, desc="what the figures' names start with")
+    n_participants = traits.Int(mandatory=True)
     q = traits.Float(0.05, usedefault=True)
 
 
@@ -61,10 +66,28 @@ class DrawGroupFigures(StageInterface):
 
     def compute(self, folder: Path) -> dict[str, Any]:
         """See the class."""
+        inputs = self.inputs
+        maps = maps_by_statistic(inputs.maps)
         figures = draw_group_figures(
-            maps_by_statistic(self.inputs.maps), out_prefix=folder / self.inputs.name, q=self.inputs.q
+            {"r": maps["r"], "t": maps["t-r"], "q": maps["q-r"]},
+            out_prefix=folder / inputs.name,
+            n_participants=inputs.n_participants,
+            q=inputs.q,
+            weight_maps={
+                key.removeprefix("t-"): _first_components(path, folder)
+                for key, path in maps.items()
+                if key.startswith("t-") and key != "t-r"
+            },
         )
         return {"figures": [str(path) for path in figures]}
+
+
+def _first_components(path: str, folder: Path) -> list[str]:
+    """The first volumes of a 4-D map, as 3-D images."""
+    image = nib.load(path)
+    volumes = nib.four_to_three(image.slicer[..., :_DRAWN_COMPONENTS])
+    stem = Path(path).name.removesuffix(".nii.gz")
+    return [str(save_nifti(folder / f"{stem}_{k:02d}.nii.gz", one)) for k, one in enumerate(volumes)]
 
 
 def maps_by_statistic(paths: list[str]) -> dict[str, str]:
