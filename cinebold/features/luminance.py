@@ -3,16 +3,16 @@
 import numpy as np
 
 
-def resized(frame: np.ndarray, height: int, width: int, *, filter_name: str = "BOX") -> np.ndarray:
+def resized(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     """A frame, (h, w, 3) uint8, as (height, width, 3) uint8; the whole picture, its aspect ratio is not kept.
 
-    Pillow's filters average over all the pixels they cover, so that a large film is not aliased.
+    Every new pixel is the mean of the old ones under it, so that a large film is not aliased.
     """
     from PIL import Image
 
     if frame.shape[:2] == (height, width):
         return frame
-    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling[filter_name]))
+    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BOX))
 
 
 def lightness(frame: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ class Extractor(Protocol):
     name: str
 
     def fingerprint(self) -> dict[str, Any]:
-        """All that the values depend on besides the film: parameters, window rule, version, weights; JSON-able."""
+        """All that the values depend on besides the film; JSON-able."""
 
     def start(self, info: FilmInfo) -> Accumulator:
         """An accumulator for one film."""

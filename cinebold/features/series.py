@@ -26,5 +26,6 @@ class FeatureSeries:
         ):
             raise ValueError(
                 f"A feature series of {n_windows} windows and {n_features} columns has "
-                f"{self.times_s.shape} times, {self.pad_fraction.shape} pad fractions and {len(self.names)} names."
+                f"{self.times_s.shape} times, {self.pad_fraction.shape} pad fractions "
+                f"and {len(self.names)} names."
             )

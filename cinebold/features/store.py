@@ -67,7 +67,7 @@ def ensure_features(
             one = series[str(path)]
             one = replace(one, provenance={**one.provenance, "film_sha256": film_sha256, "key": wanted[path]})
             write_features(path, one)
-            write_json(_sidecar_path(path), _sidecar(one, entries))
+            write_json(_sidecar_path(path), _sidecar(read_features(path), entries))
         for path in extractors:
             # Whoever still waits for a lock, or makes a new one, will find the file and compute nothing.
             _lock_path(path).unlink(missing_ok=True)
@@ -130,12 +130,12 @@ def read_features(path: str | Path) -> FeatureSeries:
                 f"{path}: expected a feature file, found none; run the level `stimuli` first."
             ) from error
         raise InputError(
-            f"{path}: expected a feature file of cinebold, but it is damaged ({error}); delete it and run again."
+            f"{path}: expected a feature file, found a damaged one ({error}); delete it and run again."
         ) from error
 
 
 def _missing(wanted: Mapping[Path, str], entries: dict[str, Any]) -> list[Path]:
-    """The paths whose file is absent, damaged or of another key. A lost or outdated sidecar is written anew."""
+    """The paths whose file is absent, damaged or of another key. A lost or old sidecar is written anew."""
     missing = []
     for path, key in wanted.items():
         try:

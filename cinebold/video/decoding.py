@@ -70,7 +70,7 @@ def probe_film(path: str | Path) -> FilmInfo:
             first = None
     if first is None:
         raise InputError(
-            f"{path}: expected a film, but none of its {len(pts_s)} frames can be decoded; the file is damaged."
+            f"{path}: expected a film, but none of its {len(pts_s)} frames can be decoded; it is damaged."
         )
     rotation_deg = round(first.rotation / 90) * 90 % 360
     width, height = first.width, first.height
@@ -132,8 +132,8 @@ def iterate_frames(info: FilmInfo, *, n_threads: int = 1) -> Iterator[tuple[floa
     period_s = 1 / info.average_fps
     if last_s < info.pts_s[-1] - 1.5 * period_s:
         warnings.warn(
-            f"{info.path}: decoding ends at {last_s + period_s:.2f} s of {info.duration_s:.2f} s; the rest of the film is "
-            "damaged, and its last good frame stands for it.",
+            f"{info.path}: decoding ends at {last_s + period_s:.2f} s of {info.duration_s:.2f} s; "
+            "the rest of the film is damaged, and its last good frame stands for it.",
             stacklevel=2,
         )
     elif damaged_s:
@@ -145,7 +145,7 @@ def iterate_frames(info: FilmInfo, *, n_threads: int = 1) -> Iterator[tuple[floa
 
 
 def check_is_content(path: Path) -> None:
-    """Raise InputError when `path` is missing, empty, or stands for a file whose content was never fetched."""
+    """Raise InputError when `path` is missing, empty, or stands for content that was never fetched."""
     path = Path(path)
     annexed = (
         f"{path}: this is a git-annex pointer, its content is not on this machine; run `datalad get` on it."
@@ -185,7 +185,7 @@ def _video_stream(container: "av.container.InputContainer", path: Path) -> "av.V
 
 
 def _container_start_s(container: "av.container.InputContainer") -> Fraction | None:
-    """The earliest start of the audio and video streams; exact, where `container.start_time` is rounded to 1 us."""
+    """The earliest start of all streams; exact, where `container.start_time` is rounded to 1 us."""
     starts = [
         stream.start_time * stream.time_base
         for stream in (*container.streams.video, *container.streams.audio)
@@ -197,7 +197,7 @@ def _container_start_s(container: "av.container.InputContainer") -> Fraction | N
 def _time_table(
     container: "av.container.InputContainer", stream: "av.VideoStream", path: Path
 ) -> tuple[list[Fraction], Fraction, Fraction]:
-    """Sorted stream times of the frames, the end of the last frame, and the end of the last packet of any stream."""
+    """Sorted stream times of the frames, the end of the last one, and the end of the last packet of all."""
     import av
 
     ends: dict[Fraction, Fraction] = {}
@@ -212,7 +212,7 @@ def _time_table(
             if packet.stream_index == stream.index and not packet.is_discard:
                 ends.setdefault(time_s, time_s + length_s)
     except (av.error.FFmpegError, OSError):
-        pass  # the tail is damaged: what was read until here counts, and the caller compares it with the header
+        pass  # the tail is damaged: what was read counts, and the caller compares it with the header
     if not ends:
         raise InputError(f"{path}: expected a film, found a video stream without frames.")
     times = sorted(ends)
@@ -228,7 +228,7 @@ def _time_table(
 def _decoded_frames(
     container: "av.container.InputContainer", stream: "av.VideoStream", damaged_s: list[float]
 ) -> Iterator[Any]:
-    """Frames in order of presentation; the times of packets that cannot be decoded are appended to `damaged_s`."""
+    """Frames in order of presentation; the times of packets that cannot be decoded go to `damaged_s`."""
     import av
 
     packets = container.demux(stream)

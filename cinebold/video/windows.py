@@ -12,7 +12,7 @@ TIME_TOLERANCE_S = 1e-6
 
 @dataclass(frozen=True)
 class WindowRule:
-    """How a film is cut into windows: `n_samples` equally spaced sample times around a reference time, every `hop_s`.
+    """How a film is cut into windows: every `hop_s` a reference time with `n_samples` sample times around it.
 
     The k-th of n samples of the window at t, with dt = span_s / n, is taken at
 
@@ -59,7 +59,7 @@ _OFFSETS = {"centre": 0.5, "end": 1.0, "start": 0.0}
 
 
 def frames_shown_at(pts_s: np.ndarray, times_s: np.ndarray) -> np.ndarray:
-    """Index of the frame on display at each time: the last whose time stamp is not later; clipped at both ends.
+    """Index of the frame on display at each time: the last that is not later; clipped at both ends.
 
     >>> frames_shown_at(np.array([0.0, 0.1, 0.4]), np.array([-1.0, 0.1, 0.39, 9.0])).tolist()
     [0, 1, 1, 2]
@@ -81,7 +81,7 @@ class ShownFrames:
         self._begun = False
 
     def add(self, time_s: float) -> slice:
-        """The times before `time_s`; empty for the first frame, which also stands for all that is before it."""
+        """The times before `time_s`; none for the first frame, which also stands for what is before it."""
         begin = self._n_seen
         if self._begun:
             self._n_seen = max(
