@@ -51,7 +51,9 @@ def _prepare_process(verbose: int) -> None:
     os.environ["NO_ET"] = os.environ["NIPYPE_NO_ET"] = "1"
     os.environ.setdefault("MPLBACKEND", "Agg")
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
     for name in ("cinebold", "bids_app", "workflows"):
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(True)

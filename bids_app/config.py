@@ -67,13 +67,11 @@ def _alphas(value: tuple[float, ...] | None) -> tuple[float, ...] | None:
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
 
 ResolutionMm = Annotated[Annotated[float, Field(ge=0.5, le=20)] | None, BeforeValidator(_resolution)]
-Pca = Annotated[
-    Annotated[float, Field(gt=0)] | None, BeforeValidator(_pca), AfterValidator(_component_count)
-]
+Pca = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_pca), AfterValidator(_component_count)]
 DelaysS = Annotated[tuple[float, ...], AfterValidator(_delays)]
 Alphas = Annotated[tuple[float, ...] | None, AfterValidator(_alphas)]
 Estimator = Literal["ridge", "lasso"]
@@ -292,7 +290,9 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
     recorded: dict[str, Any] = {}
     if given.get("config_file"):
         recorded = _read_toml(Path(given["config_file"]))
-        for table in [name for name, value in recorded.items() if isinstance(value, dict) and name != "derivatives"]:
+        for table in [
+            name for name, value in recorded.items() if isinstance(value, dict) and name != "derivatives"
+        ]:
             recorded |= recorded.pop(table)
     try:
         return Settings.model_validate({**recorded, **given})
@@ -367,7 +367,8 @@ def resolve_recipe(settings: Settings) -> Recipe:
         content["encoding"]["alphas"] = None
     if settings.features is not None:
         content["features"] = [
-            {"space": name.replace("_", ""), "extractor": name, "parameters": {}} for name in settings.features
+            {"space": name.replace("_", ""), "extractor": name, "parameters": {}}
+            for name in settings.features
         ]
     for table in content["features"]:
         if table["extractor"] not in extractor_names():
@@ -405,4 +406,3 @@ def _read_toml(path: Path) -> dict[str, Any]:
             return tomllib.load(stream)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise SettingError(f"{path} cannot be read as TOML: {error}") from None
-

@@ -35,13 +35,30 @@ def describe_plan(plan: Plan, settings: Settings, recipe: Recipe, hardware: Hard
         parts += ["", _table(("participant", "map of r", "weight maps"), rows)]
         if plan.group.missing:
             parts.append("missing: " + ", ".join(f"sub-{who}" for who in plan.group.missing))
-    warnings = [*plan.warnings, *(f"sub-{a.participant}: {text}" for a in plan.analyses for text in a.warnings)]
+    warnings = [
+        *plan.warnings,
+        *(f"sub-{a.participant}: {text}" for a in plan.analyses for text in a.warnings),
+    ]
     parts += ["", *(f"warning: {text}" for text in warnings)] if warnings else []
-    parts += ["", *(f"problem: {label}: {text}" for label, text in plan.problems.items())] if plan.problems else []
-    return "\n".join([*parts, "", f"{len(plan.labels)} to run, {len(plan.problems)} with problems; nothing was written"])
+    parts += (
+        ["", *(f"problem: {label}: {text}" for label, text in plan.problems.items())] if plan.problems else []
+    )
+    return "\n".join(
+        [*parts, "", f"{len(plan.labels)} to run, {len(plan.problems)} with problems; nothing was written"]
+    )
 
 
-_RUN_COLUMNS = ("participant", "run", "volumes", "TR (s)", "start (s)", "films", "BOLD", "confounds", "GM map")
+_RUN_COLUMNS = (
+    "participant",
+    "run",
+    "volumes",
+    "TR (s)",
+    "start (s)",
+    "films",
+    "BOLD",
+    "confounds",
+    "GM map",
+)
 
 
 def _run_rows(analysis: ParticipantAnalysis) -> list[tuple[object, ...]]:
@@ -80,5 +97,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A plain table whose columns are as wide as they must be."""
     cells = [[str(value) for value in row] for row in (columns, *rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(columns))]
-    lines = ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    lines = [
+        "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])

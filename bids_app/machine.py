@@ -59,5 +59,7 @@ def read_plugin(path: Path | None) -> dict[str, Any] | None:
     except (OSError, yaml.YAMLError) as error:
         raise SettingError(f"--use-plugin: {path} cannot be read as YAML: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("plugin"), str):
-        raise SettingError(f"--use-plugin: {path} must hold a mapping with `plugin` and, if needed, `plugin_args`")
+        raise SettingError(
+            f"--use-plugin: {path} must hold a mapping with `plugin` and, if needed, `plugin_args`"
+        )
     return content

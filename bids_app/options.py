@@ -25,7 +25,9 @@ def memory_mb(text: str) -> int:
     except ValueError:
         amount = 0
     if not 1 <= amount < 1e9:
-        raise argparse.ArgumentTypeError(f"expected an amount of memory such as 8000, 8G or 1.5T, found {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected an amount of memory such as 8000, 8G or 1.5T, found {text!r}"
+        )
     return int(amount)
 
 
@@ -51,7 +53,9 @@ def named_path(text: str) -> str:
     if not separator:
         path, name = text, text.rstrip("/").rpartition("/")[2]
     if not name or not path:
-        raise argparse.ArgumentTypeError(f"expected NAME=PATH such as fmriprep=/data/fmriprep, found {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected NAME=PATH such as fmriprep=/data/fmriprep, found {text!r}"
+        )
     return f"{name}={path}"
 
 
@@ -206,7 +210,9 @@ def build_parser(program: str = "cinebold", version: str | None = None) -> argpa
     for option in OPTIONS:
         group = groups.setdefault(option.group, None) or parser.add_argument_group(option.group)
         groups[option.group] = group
-        text = option.help.replace("%", "%%") + (f" (default: {option.default.replace('%', '%%')})" if option.default else "")
+        text = option.help.replace("%", "%%") + (
+            f" (default: {option.default.replace('%', '%%')})" if option.default else ""
+        )
         named: dict[str, Any] = {"dest": option.field, "help": text}
         if option.flag:
             named["action"] = "store_true"

@@ -24,7 +24,10 @@ STATISTICS: dict[str, dict[str, str]] = {
         "negative",
         "Units": "arbitrary",
     },
-    "alpha": {"Description": "Chosen unit-free penalty of the model fitted to all runs", "Units": "arbitrary"},
+    "alpha": {
+        "Description": "Chosen unit-free penalty of the model fitted to all runs",
+        "Units": "arbitrary",
+    },
     "p": {"Description": "One-sided p value of r under circular shifts of the predictions within the runs"},
     "q": {"Description": "Benjamini-Hochberg adjusted p value over the analysed voxels"},
     "z": {"Description": "Normal quantile of 1 - p"},
@@ -68,17 +71,21 @@ def check_folders(bids_dir: Path, output_dir: Path, work_dir: Path) -> None:
     """Refuse folders that would mix inputs with results, or that cannot be written."""
     if output_dir == bids_dir:
         raise SettingError(f"the output folder must not be the input dataset itself: {output_dir}")
-    if work_dir == bids_dir or (bids_dir in work_dir.parents and output_dir not in (work_dir, *work_dir.parents)):
-        raise SettingError(f"the work folder {work_dir} lies inside the input dataset; name another with --work-dir")
+    if work_dir == bids_dir or (
+        bids_dir in work_dir.parents and output_dir not in (work_dir, *work_dir.parents)
+    ):
+        raise SettingError(
+            f"the work folder {work_dir} lies inside the input dataset; name another with --work-dir"
+        )
     for what, folder in (("output", output_dir), ("work", work_dir)):
         existing = next(p for p in (folder, *folder.parents) if p.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            raise SettingError(f"the {what} folder {folder} cannot be written: check the permissions of {existing}")
+            raise SettingError(
+                f"the {what} folder {folder} cannot be written: check the permissions of {existing}"
+            )
 
 
-def describe_dataset(
-    output_dir: Path, bids_dir: Path, fmriprep_dir: Path | None
-) -> None:
+def describe_dataset(output_dir: Path, bids_dir: Path, fmriprep_dir: Path | None) -> None:
     """Write dataset_description.json, README.md and .bidsignore where they are missing or out of date."""
     links = {"raw": _link(bids_dir, output_dir)}
     if fmriprep_dir is not None:
@@ -92,9 +99,7 @@ def describe_dataset(
         "BIDSVersion": "1.11.1",
         "DatasetType": "derivative",
         "License": _license(bids_dir),
-        "GeneratedBy": [
-            {"Name": "cinebold", "Version": __version__, "CodeURL": CODE_URL, **_container()}
-        ],
+        "GeneratedBy": [{"Name": "cinebold", "Version": __version__, "CodeURL": CODE_URL, **_container()}],
         "SourceDatasets": _sources(bids_dir),
         "DatasetLinks": links,
     }
@@ -117,7 +122,11 @@ def _link(dataset: Path, output_dir: Path) -> str:
 
 def _container() -> dict[str, Any]:
     tag = os.environ.get("CINEBOLD_CONTAINER_TAG")
-    kind = "apptainer" if "APPTAINER_CONTAINER" in os.environ or "SINGULARITY_CONTAINER" in os.environ else "docker"
+    kind = (
+        "apptainer"
+        if "APPTAINER_CONTAINER" in os.environ or "SINGULARITY_CONTAINER" in os.environ
+        else "docker"
+    )
     return {"Container": {"Type": kind, "Tag": tag}} if tag else {}
 
 
@@ -159,9 +168,7 @@ def resolution_label(resolution_mm: float | None, runs: Sequence[Run]) -> str:
     return labels.pop() if len(labels) == 1 else "native"
 
 
-def analysis_prefix(
-    participant: str, runs: Sequence[Run], space: str, resolution: str, recipe: str
-) -> str:
+def analysis_prefix(participant: str, runs: Sequence[Run], space: str, resolution: str, recipe: str) -> str:
     """The name of everything that is about all of a participant's runs: the entities that the runs share."""
     shared = {
         key: labels.pop()
@@ -195,7 +202,9 @@ def feature_file(film_name: str, space: FeatureSpace) -> str:
     return f"stimuli/{film_name}_desc-{space.name}_features.h5"
 
 
-def finished_participants(output_dir: Path, recipe: str, space: str, resolution: str | None) -> dict[str, list[Path]]:
+def finished_participants(
+    output_dir: Path, recipe: str, space: str, resolution: str | None
+) -> dict[str, list[Path]]:
     """The model cards that the participant level left, by participant."""
     ending = f"_space-{space}_res-{resolution or '*'}_model-{recipe}_encoding.json"
     found: dict[str, list[Path]] = {}
@@ -226,7 +235,9 @@ def group_name(members: Sequence[GroupMember]) -> str:
     """
     each = [Path(member.r_map).name.removesuffix("_statmap.nii.gz").split("_") for member in members]
     left_out = ("sub-", "ses-", "space-", "stat-")
-    return "_".join(part for part in each[0] if not part.startswith(left_out) and all(part in name for name in each))
+    return "_".join(
+        part for part in each[0] if not part.startswith(left_out) and all(part in name for name in each)
+    )
 
 
 def own_uri(output_dir: Path, path: str) -> str:

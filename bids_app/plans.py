@@ -114,7 +114,9 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
     )
 
 
-def _participant_analysis(inputs: ParticipantInputs, settings: Settings, recipe: Recipe) -> ParticipantAnalysis:
+def _participant_analysis(
+    inputs: ParticipantInputs, settings: Settings, recipe: Recipe
+) -> ParticipantAnalysis:
     participant = inputs.participant
     runs = tuple(
         replace(run, design_prefix=outputs.run_prefix(participant, run, recipe.label)) for run in inputs.runs
@@ -173,7 +175,8 @@ def _extractions(
             film_name=film_name,
             spaces=recipe.feature_spaces,
             outputs=tuple(
-                str(settings.output_dir / outputs.feature_file(film_name, space)) for space in recipe.feature_spaces
+                str(settings.output_dir / outputs.feature_file(film_name, space))
+                for space in recipe.feature_spaces
             ),
             weights_dir=str(settings.weights_dir) if settings.weights_dir else None,
             random_weights=settings.random_weights,
@@ -203,11 +206,15 @@ def _plan_group(settings: Settings, recipe: Recipe) -> Plan:
         resolution = outputs.resolution_label(recipe.bold.resolution_mm, ())
     cards = outputs.finished_participants(settings.output_dir, recipe.label, settings.space, resolution)
     for task in settings.task_id or ():
-        cards = {who: [card for card in found if f"_task-{task}_" in card.name] for who, found in cards.items()}
+        cards = {
+            who: [card for card in found if f"_task-{task}_" in card.name] for who, found in cards.items()
+        }
     cards = {who: found for who, found in cards.items() if found}
     expected = settings.participant_label or find_participants(settings.bids_dir, None, _selection(settings))
     members = tuple(
-        _group_member(settings.output_dir, who, outputs.one_card(cards[who], who)) for who in expected if who in cards
+        _group_member(settings.output_dir, who, outputs.one_card(cards[who], who))
+        for who in expected
+        if who in cards
     )
     missing = tuple(who for who in expected if who not in cards)
     if not members:
@@ -257,4 +264,3 @@ def _group_member(output_dir: Path, participant: str, card: Path) -> GroupMember
         for path in sorted(r_map.parent.glob(f"{name}_stat-weight_desc-*_statmap.nii.gz"))
     }
     return GroupMember(participant, str(r_map), str(card), weights)
-

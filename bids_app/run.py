@@ -156,7 +156,9 @@ def _write_reports(settings: Settings, outcome: Outcome) -> tuple[list[Path], li
             if label == "group":
                 pages.append(write_group_report(settings.output_dir, problems=problems))
             elif label in outcome.done or (settings.output_dir / label).is_dir():
-                page = write_participant_report(settings.output_dir, label.removeprefix("sub-"), problems=problems)
+                page = write_participant_report(
+                    settings.output_dir, label.removeprefix("sub-"), problems=problems
+                )
                 pages.append(page)
         except Exception as error:  # the results are there; their page must not take them away
             _log.exception("the report of %s could not be written", label)
@@ -173,8 +175,14 @@ def _validate(output_dir: Path) -> list[str]:
     command = Path(sysconfig.get_path("scripts")) / "bids-validator-deno"
     if not command.is_file():
         return ["--validate-output needs the BIDS validator: pip install 'cinebold[validate]'"]
-    result = subprocess.run([command, output_dir, "--ignoreWarnings"], capture_output=True, text=True, check=False)
-    return [] if result.returncode == 0 else [f"the BIDS validator found errors in {output_dir}:\n{result.stdout}"]
+    result = subprocess.run(
+        [command, output_dir, "--ignoreWarnings"], capture_output=True, text=True, check=False
+    )
+    return (
+        []
+        if result.returncode == 0
+        else [f"the BIDS validator found errors in {output_dir}:\n{result.stdout}"]
+    )
 
 
 def _code(outcome: Outcome) -> int:

@@ -41,7 +41,9 @@ class Scheduler(MultiProcPlugin):
             return
         for task_id, future in list(self._task_obj.items()):
             if future is args:
-                text = f"a worker process ended without an answer, most likely killed for its memory ({error})"
+                text = (
+                    f"a worker process ended without an answer, most likely killed for its memory ({error})"
+                )
                 self._taskresult[task_id] = {"result": None, "traceback": [text], "taskid": task_id}
 
 
@@ -106,16 +108,22 @@ def run_graph(
 
     try:
         workflow.run(plugin=_plugin(hardware, plugin, note))
-    except Exception as error:  # whatever a node or the plugin raised: it stands in the record, or it is ours to tell
+    except (
+        Exception
+    ) as error:  # whatever a node or the plugin raised: it stands in the record, or it is ours to tell
         if not record.failed:
             raise
-        record.failed = {name: text or _message(crash_folder(name), name, error) for name, text in record.failed.items()}
+        record.failed = {
+            name: text or _message(crash_folder(name), name, error) for name, text in record.failed.items()
+        }
     finally:
         bar.close()
     return record
 
 
-def _plugin(hardware: Hardware, plugin: Mapping[str, Any] | None, note: Callable[[pe.Node, str], None]) -> Any:
+def _plugin(
+    hardware: Hardware, plugin: Mapping[str, Any] | None, note: Callable[[pe.Node, str], None]
+) -> Any:
     arguments = {
         "n_procs": hardware.n_procs,
         "memory_gb": hardware.memory_mb / 1024,
@@ -134,7 +142,9 @@ def _plugin(hardware: Hardware, plugin: Mapping[str, Any] | None, note: Callable
 def _progress_bar(workflow: pe.Workflow, shown: bool) -> Any:
     from tqdm import tqdm
 
-    n_nodes = sum("IdentityInterface" not in str(node.interface) for node in workflow._create_flat_graph().nodes)
+    n_nodes = sum(
+        "IdentityInterface" not in str(node.interface) for node in workflow._create_flat_graph().nodes
+    )
     return tqdm(total=n_nodes, desc="steps", unit="step", disable=not shown, leave=False)
 
 

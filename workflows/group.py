@@ -28,9 +28,7 @@ def init_group_wf(group: GroupAnalysis, hardware: Hardware) -> pe.Workflow:
         mem_gb=bounded(2.0, hardware),
     )
     figures = pe.Node(
-        DrawGroupFigures(
-            q=group.q, name=Path(group.figures_prefix).name, n_participants=len(group.members)
-        ),
+        DrawGroupFigures(q=group.q, name=Path(group.figures_prefix).name, n_participants=len(group.members)),
         name="figures",
         mem_gb=bounded(1.0, hardware),
     )

@@ -12,7 +12,9 @@ _PYTHON_GB, _TORCH_GB = 0.25, 0.8
 def response_bytes(run: Run, preparation: BoldPreparation, voxel_mm: float = 2.0) -> float:
     """The size of a run's response matrix: grey matter fills less than a sixth of a field of view."""
     share = {"gm": 0.15, "brain": 0.3}.get(preparation.mask, 1.0)
-    shrink = 1.0 if preparation.resolution_mm is None else min(1.0, (voxel_mm / preparation.resolution_mm) ** 3)
+    shrink = (
+        1.0 if preparation.resolution_mm is None else min(1.0, (voxel_mm / preparation.resolution_mm) ** 3)
+    )
     return 4.0 * run.n_volumes * prod(run.shape) * share * shrink
 
 

@@ -105,7 +105,9 @@ class ParticipantAnalysis:
     delays_s: tuple[float, ...]
     low_pass: str = "lanczos"  #: "lanczos" or "box"
     output_dir: str = ""  #: the root of the derivative dataset
-    prefix: str = ""  #: e.g. "sub-01/func/sub-01_task-movie_space-X_res-3mm_model-Y": every map's name starts so
+    prefix: str = (
+        ""  #: e.g. "sub-01/func/sub-01_task-movie_space-X_res-3mm_model-Y": every map's name starts so
+    )
     model_prefix: str = ""  #: e.g. "models/sub-01_task-movie_space-X_res-3mm_model-Y"
     figures_prefix: str = ""  #: e.g. "sub-01/figures/sub-01_task-movie_space-X_res-3mm_model-Y"
     map_metadata: dict[str, Any] = field(default_factory=dict)  #: what every map's sidecar says
@@ -152,4 +154,3 @@ def from_json(kind: type[Specification], text: str | bytes) -> Specification:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind).validate_json(text)
-

@@ -12,7 +12,8 @@ from cinebold.encoding.model import load_components
 from cinebold.errors import InputError
 from cinebold.group.inference import benjamini_hochberg, fisher_z, mean_r, one_sample_t
 
-#: Components are the same when their entries agree to this; they come from float64 decompositions of equal films.
+#: Components are the same when their entries agree to this; they come from float64 decompositions of equal
+# films.
 _SAME_COMPONENTS = 1e-3
 
 
@@ -23,7 +24,8 @@ def group_maps(
     *,
     q: float,
 ) -> tuple[dict[str, nib.Nifti1Image], dict[str, Any]]:
-    """Test held-out r (through Fisher's z) and the weights of each component against zero across participants.
+    """Test held-out r (through Fisher's z) and the weights of each component against zero across
+    participants.
 
     Parameters
     ----------
@@ -34,7 +36,8 @@ def group_maps(
 
     Returns
     -------
-    maps : by name: "stat-r" (mean), "stat-{t,p,q}_desc-r"; for each feature space "stat-weight_desc-<space>" (mean) and
+    maps : by name: "stat-r" (mean), "stat-{t,p,q}_desc-r"; for each feature space "stat-weight_desc-<space>"
+    (mean) and
         "stat-{t,p,q}_desc-<space>", 4-D, the false discovery rate controlled within each component
     summary : counts, the common mask's size, and why a feature space was left out
 
@@ -48,7 +51,8 @@ def group_maps(
     for who, image in zip(participants, images, strict=True):
         if not grids_equal(grid, Grid(image.shape[:3], image.affine)):
             raise InputError(
-                f"the maps of sub-{participants[0]} {grid.shape} and sub-{who} {image.shape[:3]} are on different grids: "
+                f"the maps of sub-{participants[0]} {grid.shape} and sub-{who} {image.shape[:3]} are on "
+                "different grids: "
                 "run both with the same --output-spaces and --resolution"
             )
     r = np.stack([np.asarray(image.dataobj, dtype=np.float64) for image in images])
@@ -112,7 +116,8 @@ def _why_not_comparable(
         components = load_components(models[who], space)
         if components.shape != first.shape or not np.allclose(components, first, atol=_SAME_COMPONENTS):
             return (
-                f"the principal components of sub-{participants[0]} and sub-{who} differ, as they do when participants "
+                f"the principal components of sub-{participants[0]} and sub-{who} differ, as they do when "
+                "participants "
                 "saw different films or lost different volumes; --pca none makes weights comparable"
             )
     return None

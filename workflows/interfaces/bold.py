@@ -17,7 +17,9 @@ from workflows.specifications import BoldPreparation, Run, from_json
 
 
 class _TargetsInputSpec(StageInputSpec):
-    brain_masks = InputMultiObject(File(exists=True), mandatory=True, desc="one a run, on the grid of its BOLD")
+    brain_masks = InputMultiObject(
+        File(exists=True), mandatory=True, desc="one a run, on the grid of its BOLD"
+    )
     gm_probseg = File(exists=True)
     mask_file = File(exists=True, desc="the mask, where it is a file")
     preparation_json = traits.Str(mandatory=True, desc="a BoldPreparation")

@@ -15,7 +15,9 @@ from workflows.specifications import Run, from_json
 
 class _InputSpec(StageInputSpec):
     features = InputMultiObject(
-        File(exists=True), mandatory=True, desc="film by film in the order of `films`, the spaces of each together"
+        File(exists=True),
+        mandatory=True,
+        desc="film by film in the order of `films`, the spaces of each together",
     )
     films = traits.List(File(exists=True), mandatory=True, desc="the run's films, each once")
     spaces = traits.List(traits.Str, mandatory=True, desc="names of the feature spaces")
@@ -40,7 +42,9 @@ class BuildDesign(StageInterface):
         inputs = self.inputs
         run = from_json(Run, inputs.run_json)
         stored = iter(inputs.features)
-        series = {film: {space: read_features(next(stored)) for space in inputs.spaces} for film in inputs.films}
+        series = {
+            film: {space: read_features(next(stored)) for space in inputs.spaces} for film in inputs.films
+        }
         identity = {film: file_sha256(film) for film in inputs.films}
         showings = [
             Showing(identity[p.film], p.onset_s, p.duration_s, p.film_offset_s, series[p.film])
@@ -56,7 +60,9 @@ class BuildDesign(StageInterface):
             inputs.low_pass,
         )
         design.save(folder / "design.npz")
-        lengths = {p.film_name: next(iter(series[p.film].values())).film_duration_s for p in run.presentations}
+        lengths = {
+            p.film_name: next(iter(series[p.film].values())).film_duration_s for p in run.presentations
+        }
         spaces = {
             name: {
                 "n_features": len(one.names),

@@ -61,18 +61,26 @@ class FitEncodingModel(StageInterface):
         maps += [
             # The sum over the delays is the response to a sustained unit of the component.
             _save_map(
-                folder / f"stat-weight_desc-{space}_statmap.nii.gz", weights.sum(axis=1), mask, mask_image.affine
+                folder / f"stat-weight_desc-{space}_statmap.nii.gz",
+                weights.sum(axis=1),
+                mask,
+                mask_image.affine,
             )
             for space, weights in result.model.weights.items()
         ]
         model = result.model.with_target(mask, mask_image.affine)
         model.save(folder / "encoding")
         loadings = [
-            str(loadings_table(reducer.components, designs[0].names[space], folder / f"desc-{space}_loadings.tsv"))
+            str(
+                loadings_table(
+                    reducer.components, designs[0].names[space], folder / f"desc-{space}_loadings.tsv"
+                )
+            )
             for space, reducer in model.reducers.items()
         ]
         write_json(
-            folder / "diagnostics.json", {"diagnostics": result.diagnostics, "warnings": list(result.warnings)}
+            folder / "diagnostics.json",
+            {"diagnostics": result.diagnostics, "warnings": list(result.warnings)},
         )
         return {
             "maps": maps,
@@ -101,6 +109,8 @@ def _save_timeseries(folder: Path, designs: Sequence[RunDesign], model: Encoding
             path = folder / f"run{number}" / f"desc-{space}_timeseries.tsv"
             with atomic_path(path) as temporary:
                 names = [f"pc_{k:02d}" for k in range(scores.shape[1])]
-                np.savetxt(temporary, scores, fmt="%.6g", delimiter="\t", header="\t".join(names), comments="")
+                np.savetxt(
+                    temporary, scores, fmt="%.6g", delimiter="\t", header="\t".join(names), comments=""
+                )
             paths.append(str(path))
     return paths

@@ -14,7 +14,9 @@ from workflows.specifications import GroupAnalysis, from_json
 class _InputSpec(StageInputSpec):
     group_json = traits.Str(mandatory=True, desc="a GroupAnalysis")
     r_maps = InputMultiObject(File(exists=True), mandatory=True)
-    weight_maps = InputMultiObject(File(exists=True), desc="space by space, the participants of each together")
+    weight_maps = InputMultiObject(
+        File(exists=True), desc="space by space, the participants of each together"
+    )
     models = InputMultiObject(File(exists=True), desc="the participants' model cards")
 
 

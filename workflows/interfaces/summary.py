@@ -47,7 +47,9 @@ class SummariseParticipant(StageInterface):
         responses = [read_json(path) for path in inputs.responses]
         designs = [read_json(path) for path in inputs.designs]
         fit = read_json(inputs.diagnostics)
-        values = {Path(path).name: _finite(path) for path in inputs.maps if "stat-weight" not in Path(path).name}
+        values = {
+            Path(path).name: _finite(path) for path in inputs.maps if "stat-weight" not in Path(path).name
+        }
         statistics = {name.split("_")[0].removeprefix("stat-"): found for name, found in values.items()}
         warnings = [*analysis.warnings, *fit["warnings"]]
         for run, design in zip(analysis.runs, designs, strict=True):
@@ -66,9 +68,13 @@ class SummariseParticipant(StageInterface):
             "n_targets": responses[0]["n_targets"],
             "diagnostics": fit["diagnostics"],
             "scores": {
-                name: _spread(statistics[name]) for name in ("r", "rsquared", "noiseceiling") if name in statistics
+                name: _spread(statistics[name])
+                for name in ("r", "rsquared", "noiseceiling")
+                if name in statistics
             },
-            "n_significant": int((statistics["q"] < analysis.encoding.q).sum()) if "q" in statistics else None,
+            "n_significant": int((statistics["q"] < analysis.encoding.q).sum())
+            if "q" in statistics
+            else None,
             "q": analysis.encoding.q,
             "warnings": warnings,
             "versions": versions(),
