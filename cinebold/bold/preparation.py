@@ -69,6 +69,11 @@ def prepare_run(
     with atomic_path(out_npy) as path:
         _extract(image, operator, confounds.keep, path, memory_mb, progress)
         constant, tsnr = _clean(path, basis, confounds.keep, memory_mb)
+        if constant.all():
+            raise InputError(
+                f"Nothing varies in {image.path} inside the mask ({n_targets} voxels); are the series and the mask "
+                "of one participant and space?"
+            )
     if constant.any():
         logger.info("%s: %d of %d voxels are constant", image.path, constant.sum(), n_targets)
     return {
@@ -97,8 +102,8 @@ def _check_run(image: BoldImage, brain_mask: str | Path | None, confounds: Confo
     if not grids_equal(Grid(values.shape, affine), image.grid):
         same = " with another affine" if values.shape == image.shape3d else ""
         raise InputError(
-            f"The brain mask {brain_mask} (shape {values.shape}{same}) is on another grid than its BOLD series "
-            f"{image.path} (shape {image.shape3d}); give the mask of the same space and resolution."
+            f"The brain mask {brain_mask} (shape {values.shape}{same}) is on another grid than its BOLD "
+            f"series {image.path} (shape {image.shape3d}); give the mask of the same space and resolution."
         )
 
 
@@ -157,8 +162,4 @@ def _clean(
         responses[:, start : start + width] = tile
         del responses
     constant = np.concatenate([quality.constant for quality in qualities])
-    if constant.all():
-        raise InputError(
-            "Every response inside the mask is constant: does the mask lie where the BOLD series has data?"
-        )
     return constant, np.concatenate([quality.tsnr for quality in qualities])

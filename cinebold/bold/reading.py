@@ -141,7 +141,7 @@ class BoldImage:
         n_bytes = 0
         try:
             with (gzip.open if _is_gzip(self.path) else open)(self.path, "rb") as stream:
-                while chunk := stream.read(1 << 16):
+                while chunk := stream.read1(1 << 16):
                     n_bytes += len(chunk)
         except (EOFError, OSError, zlib.error):
             pass
