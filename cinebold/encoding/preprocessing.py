@@ -1,0 +1,102 @@
+"""Feature spaces to scaled principal component scores, learned on training rows only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cinebold.errors import InputError
+
+#: Components with less than this share of the first one's variance are rounding errors.
+_RANK_TOLERANCE = 1e-10
+
+
+@dataclass(frozen=True)
+class SpaceReducer:
+    """One feature space's way to the columns of the model: scores = ((x - mean) / scale) @ components.T."""
+
+    mean: np.ndarray  #: (n_features,)
+    scale: np.ndarray  #: (n_features,) 1 where a feature is constant
+    components: np.ndarray | None  #: (n_components, n_features) orthonormal rows; None: no PCA
+    explained_variance_ratio: (
+        np.ndarray
+    )  #: (n_components,) of the scaled features' variance; empty without PCA
+    unit: float  #: root of the scores' total variance on the training rows
+
+    @property
+    def n_components(self) -> int:
+        return len(self.mean) if self.components is None else len(self.components)
+
+    def scores(self, features: np.ndarray, has_film: np.ndarray | None = None) -> np.ndarray:
+        """(n_samples, n_components) scores, zero where there is no film."""
+        reduced = (np.asarray(features, dtype=np.float64) - self.mean) / self.scale
+        if self.components is not None:
+            reduced = reduced @ self.components.T
+        if has_film is not None:
+            reduced[~np.asarray(has_film, dtype=bool)] = 0
+        return reduced
+
+
+def fit_reducer(
+    features: np.ndarray, pca: float | None, standardise: bool, name: str = "space"
+) -> SpaceReducer:
+    """Learn scale and principal components of one feature space on its training rows.
+
+    `pca` below 1 keeps the fewest components that carry this share of the variance, else this number (at most
+    the rank). With neither scaling nor PCA features pass as they are, so that a category code stays one. The
+    sign of a component makes its loading of the largest magnitude positive.
+
+    Parameters
+    ----------
+    features : (n_samples, n_features) of the training rows with a film
+    """
+    x = np.asarray(features, dtype=np.float64)
+    n_samples, n_features = x.shape
+    if n_samples < 2:
+        raise InputError(
+            f"Feature space {name} has {n_samples} training rows with a film, expected at least two."
+        )
+    if not np.isfinite(x).all():
+        raise InputError(
+            f"Feature space {name} holds values that are not finite: extract its features again."
+        )
+    learn = standardise or pca is not None
+    mean = x.mean(axis=0) if learn else np.zeros(n_features)
+    centred = x - x.mean(axis=0)
+    deviation = centred.std(axis=0)
+    constant = deviation <= 1e-12 * np.maximum(np.abs(x).max(axis=0), np.finfo(float).tiny)
+    if constant.all():
+        raise InputError(
+            f"Every feature of space {name} is constant over the training rows: there is nothing to fit."
+        )
+    scale = np.where(constant, 1.0, deviation) if standardise else np.ones(n_features)
+    centred[:, constant] = 0
+    centred /= scale
+    total = np.einsum("ij,ij->", centred, centred) / n_samples
+    if pca is None:
+        return SpaceReducer(mean, scale, None, np.zeros(0), float(np.sqrt(total)))
+    components, variances = _principal_components(centred)
+    ratio = variances / total
+    n_kept = int(pca) if pca >= 1 else int(np.searchsorted(np.cumsum(ratio), pca, side="right")) + 1
+    n_kept = min(n_kept, len(components))
+    return SpaceReducer(
+        mean, scale, components[:n_kept], ratio[:n_kept], float(np.sqrt(variances[:n_kept].sum()))
+    )
+
+
+def _principal_components(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Components (rows, by falling variance, none beyond the rank) and their variances (ddof 0)."""
+    n_samples, n_features = centred.shape
+    # The smaller of the two Gram matrices has the same non-zero eigenvalues.
+    if n_features <= n_samples:
+        values, vectors = np.linalg.eigh(centred.T @ centred)
+        components = vectors.T[::-1]
+    else:
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        components = (centred.T @ vectors).T[::-1]
+    values = values[::-1]
+    kept = values > _RANK_TOLERANCE * values[0]
+    components = components[kept]
+    components = components / np.linalg.norm(components, axis=1, keepdims=True)
+    strongest = np.abs(components).argmax(axis=1)
+    components = components * np.sign(components[np.arange(len(components)), strongest])[:, np.newaxis]
+    return np.ascontiguousarray(components), values[kept] / n_samples

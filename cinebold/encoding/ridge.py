@@ -1,0 +1,72 @@
+"""Ridge regression on centred statistics, one alpha a voxel."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class RidgeSolver:
+    """Ridge on one training set: w = (G + alpha * trace(G) / p * I)^-1 c, from the eigenvectors of G.
+
+    Directions with an eigenvalue below p * eps * the largest are dropped, so that alpha = 0 is the
+    least-squares solution of least norm.
+
+    Parameters
+    ----------
+    gram : (n_features, n_features) centred X'X of the training rows
+    n_samples : number of training rows (not used: the penalty is relative to G)
+    """
+
+    #: Unit-free: from next to least squares to next to nothing.
+    default_alphas = tuple(float(alpha) for alpha in np.logspace(-3, 5, 17))
+
+    def __init__(self, gram: np.ndarray, n_samples: int) -> None:
+        values, vectors = np.linalg.eigh(gram)
+        self.vectors = vectors
+        self.values = np.maximum(values, 0)
+        self._usable = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0)
+        self.penalty_unit = float(np.trace(gram)) / len(gram)
+
+    def weights(self, cross: np.ndarray, total: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+        """Weights (n_features, n_targets) at each target's own alpha (n_targets,)."""
+        rotated = self.vectors.T @ cross  # (n_features, n_targets)
+        return self.vectors @ (rotated * self._shrinkage(alphas).T)
+
+    def held_out_sums(
+        self,
+        cross: np.ndarray,
+        total: np.ndarray,
+        test_gram: np.ndarray,
+        test_cross: np.ndarray,
+        alphas: Sequence[float],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of y * prediction and of prediction^2 over centred test rows, without predictions.
+
+        With c and e the training and test X'Y, H the test X'X, all in the eigenbasis of G, and d = 1 / (L +
+        alpha): y'yhat = d'(c * e) and yhat'yhat = c' (d d' * H) c.
+
+        Returns
+        -------
+        two arrays of shape (n_alphas, n_targets)
+        """
+        c = self.vectors.T @ cross  # (n_features, n_targets)
+        e = self.vectors.T @ test_cross
+        rotated_gram = self.vectors.T @ test_gram @ self.vectors
+        shrinkage = self._shrinkage(np.asarray(alphas))  # (n_alphas, n_features)
+        y_prediction = shrinkage @ (c * e)
+        prediction_squared = np.empty_like(y_prediction)
+        for index, d in enumerate(shrinkage):
+            quadratic = (d[:, np.newaxis] * rotated_gram * d) @ c
+            quadratic *= c
+            prediction_squared[index] = quadratic.sum(axis=0)
+        return y_prediction, np.maximum(prediction_squared, 0)
+
+    def _shrinkage(self, alphas: np.ndarray) -> np.ndarray:
+        """1 / (L + penalty), (n_alphas, n_features), zero in the dropped directions."""
+        penalties = np.asarray(alphas, dtype=np.float64)[:, np.newaxis] * self.penalty_unit
+        return np.where(self._usable, 1.0 / np.where(self._usable, self.values + penalties, 1.0), 0.0)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Condition number and effective rank of the Gram matrix."""
+        usable = self.values[self._usable]
+        return {"condition_number": float(usable[-1] / usable[0]), "rank": len(usable)}

@@ -1,0 +1,148 @@
+"""Permutation tests that respect autocorrelation, and the false discovery rate."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+
+from cinebold.errors import InputError
+
+#: In leave-one-run-out every pair of runs enters the pooled r twice, once each way round (see `ShiftTest`).
+LEAVE_ONE_OUT_COUPLING = float(np.sqrt(2.0))
+
+
+@dataclass(frozen=True)
+class ShiftTest:
+    r"""Circular shifts of held-out predictions within their runs, the same for all voxels.
+
+    Under the null hypothesis a response is as well aligned with its prediction as with the prediction shifted
+    in time; a shift keeps the autocorrelation of both (Chaudhuri et al., 2017). Every permutation shifts each
+    run on its own and the statistic is r pooled over runs.
+
+    `coupling` corrects for leave-one-run-out: the prediction of run i is learned from run j and that of j
+    from i, so the same chance agreement of the two runs counts twice, in :math:`a_{ij}` and in
+    :math:`a_{ji}`. Shifts make these two independent, which in truth they are not, and a test without
+    correction rejects about 12 % of the true null hypotheses at the level .05. As :math:`(a + b)^2 \le 2 (a^2
+    + b^2)`, the true standard deviation is at most
+    :math:`\sqrt 2` that of the shifted statistic; permuted r are multiplied by this bound. It costs next to
+    no power, as the bound is nearly reached.
+    """
+
+    shifts: np.ndarray  #: (n_permutations, n_runs) volumes
+    coupling: float = LEAVE_ONE_OUT_COUPLING
+
+    def __post_init__(self) -> None:
+        if self.shifts.ndim != 2:
+            raise InputError(f"Shifts must be (n_permutations, n_runs), got shape {self.shifts.shape}.")
+
+
+def draw_shifts(
+    n_volumes: Sequence[int], minimum_shift: int, n_permutations: int, seed: int
+) -> tuple[np.ndarray, list[str]]:
+    """Random shifts (n_permutations, n_runs) of at least `minimum_shift` volumes either way, and warnings.
+
+    Drawn once from the seed, before any voxel is looked at.
+    """
+    generator = np.random.default_rng(seed)
+    warnings, columns = [], []
+    for n in n_volumes:
+        least = max(minimum_shift, 1)
+        if n < 3 * least:
+            least = max(n // 3, 1)
+            warnings.append(
+                f"A run of {n} volumes is too short for shifts of at least {minimum_shift} volumes: its "
+                "least shift is "
+                f"{least} volumes, and p values may be too small."
+            )
+        columns.append(generator.integers(least, n - least, size=n_permutations, endpoint=True))
+    return np.stack(columns, axis=1), list(dict.fromkeys(warnings))
+
+
+def shifted_r_at_least(
+    test: ShiftTest,
+    observed_r: np.ndarray,
+    responses: Sequence[np.ndarray],
+    predictions: Sequence[np.ndarray],
+    scored: Sequence[np.ndarray],
+) -> np.ndarray:
+    """How many permutations reach the observed r, by one cross-correlation a run (FFT).
+
+    Volumes that are not scored keep their place in time with weight 0: predictions shift over them.
+
+    Parameters
+    ----------
+    observed_r : (n_targets,) held-out r pooled over the runs
+    responses, predictions : one (n_volumes, n_targets) a run
+    scored : one (n_volumes,) bool a run
+
+    Returns
+    -------
+    (n_targets,) int
+    """
+    product = np.zeros((len(test.shifts), len(observed_r)))
+    prediction_squared = np.zeros_like(product)
+    response_squared = np.zeros(len(observed_r))
+    for run, (y, prediction, weight) in enumerate(zip(responses, predictions, scored, strict=True)):
+        y = np.where(weight[:, np.newaxis], y - y[weight].mean(axis=0), 0.0)
+        response_squared += np.einsum("tv,tv->v", y, y)
+        products, squares = _all_shifts(y, prediction - prediction[weight].mean(axis=0), weight)
+        product += products[test.shifts[:, run]]
+        prediction_squared += squares[test.shifts[:, run]]
+    scale = np.sqrt(prediction_squared * response_squared)
+    permuted_r = np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
+    # The margin lets rounding never tell two equal correlations apart.
+    return (test.coupling * permuted_r >= observed_r - 1e-10).sum(axis=0)
+
+
+def _all_shifts(y: np.ndarray, prediction: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of y * shifted prediction and of (shifted prediction - mean)^2 for every shift, (n_volumes,
+    n_targets).
+
+    At shift s the volume t sees the prediction of t - s. `y` is centred and zero where `weight` is False.
+    """
+    n = len(y)
+    spectrum = np.conj(scipy.fft.rfft(prediction, axis=0))
+    products = scipy.fft.irfft(scipy.fft.rfft(y, axis=0) * spectrum, n=n, axis=0)
+    if weight.all():
+        squares = (prediction**2).sum(axis=0) - prediction.sum(axis=0) ** 2 / n
+        return products, np.broadcast_to(squares, products.shape)
+    window = scipy.fft.rfft(weight.astype(np.float64))[:, np.newaxis]
+    sums = scipy.fft.irfft(window * spectrum, n=n, axis=0)
+    squares = scipy.fft.irfft(window * np.conj(scipy.fft.rfft(prediction**2, axis=0)), n=n, axis=0)
+    return products, np.maximum(squares - sums**2 / weight.sum(), 0)
+
+
+def p_values(n_at_least: np.ndarray, n_permutations: int) -> np.ndarray:
+    """One-sided p = (b + 1) / (m + 1), never 0 (Phipson & Smyth, 2010)."""
+    return (n_at_least + 1.0) / (n_permutations + 1.0)
+
+
+def z_values(p: np.ndarray) -> np.ndarray:
+    """The normal quantile of 1 - p."""
+    from scipy.special import ndtri
+
+    return -ndtri(np.asarray(p, dtype=np.float64))
+
+
+def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
+    """q values, the false discovery rate at which each test is a discovery; NaN are left out of the count.
+
+    Benjamini & Hochberg (1995), J. R. Stat. Soc. B 57, 289-300.
+
+    >>> benjamini_hochberg(np.array([0.01, 0.04, 0.03, np.nan]))
+    array([0.03, 0.04, 0.04,  nan])
+    """
+    p = np.asarray(p, dtype=np.float64)
+    q = np.full(p.shape, np.nan)
+    tested = np.isfinite(p)
+    if not tested.any():
+        return q
+    values = p[tested]
+    order = np.argsort(values, kind="stable")
+    m = len(values)
+    ranked = values[order] * m / np.arange(1, m + 1)
+    adjusted = np.empty(m)
+    adjusted[order] = np.minimum(np.minimum.accumulate(ranked[::-1])[::-1], 1.0)
+    q[tested] = adjusted
+    return q

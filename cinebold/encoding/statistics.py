@@ -1,0 +1,83 @@
+"""Run statistics: all that linear models need to know of a run, and sums of them.
+
+Training statistics of a fold are sums over runs; nothing is ever subtracted. Any estimator, any alpha and the
+held-out scores follow from them (Liland et al., 2024; Engstrom & Jensen, 2025).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class RunStatistics:
+    """Sums over some rows of one run, in float64. Statistics of disjoint rows add up."""
+
+    n: int
+    sum_x: np.ndarray  #: (n_features,)
+    sum_y: np.ndarray  #: (n_targets,)
+    xx: np.ndarray  #: (n_features, n_features), X'X
+    xy: np.ndarray  #: (n_features, n_targets), X'Y
+    yy: np.ndarray  #: (n_targets,), sums of squares
+
+    def __add__(self, other: "RunStatistics") -> "RunStatistics":
+        return RunStatistics(
+            self.n + other.n,
+            self.sum_x + other.sum_x,
+            self.sum_y + other.sum_y,
+            self.xx + other.xx,
+            self.xy + other.xy,
+            self.yy + other.yy,
+        )
+
+
+@dataclass(frozen=True)
+class CentredStatistics:
+    """What a least-squares problem with one free intercept a run amounts to."""
+
+    n: int
+    mean_x: np.ndarray  #: (n_features,) over all rows
+    mean_y: np.ndarray  #: (n_targets,) over all rows
+    gram: np.ndarray  #: (n_features, n_features), X'X with each run centred
+    cross: np.ndarray  #: (n_features, n_targets), X'Y with each run centred
+    total: np.ndarray  #: (n_targets,), sums of squares with each run centred
+
+
+def accumulate(features: np.ndarray, responses: np.ndarray, xx: np.ndarray | None = None) -> RunStatistics:
+    """The statistics of some rows of a run.
+
+    Parameters
+    ----------
+    features : (n_samples, n_features)
+    responses : (n_samples, n_targets), of any width; sums are float64
+    xx : X'X when it is known from another tile of voxels
+    """
+    x = np.asarray(features, dtype=np.float64)
+    y = np.asarray(responses, dtype=np.float64)
+    return RunStatistics(
+        n=len(x),
+        sum_x=x.sum(axis=0),
+        sum_y=y.sum(axis=0),
+        xx=x.T @ x if xx is None else xx,
+        xy=x.T @ y,
+        yy=np.einsum("tv,tv->v", y, y),
+    )
+
+
+def centred(runs: Sequence[RunStatistics]) -> CentredStatistics:
+    """Pool runs, each centred on its own means, as responses are z-scored a run and offsets between runs mean
+    nothing.
+
+    Each item is the sum over all rows of one run that take part.
+    """
+    pooled = reduce(RunStatistics.__add__, runs)
+    gram, cross, total = pooled.xx.copy(), pooled.xy.copy(), pooled.yy.copy()
+    for run in runs:
+        gram -= np.outer(run.sum_x, run.sum_x) / run.n
+        cross -= np.outer(run.sum_x, run.sum_y / run.n)
+        total -= run.sum_y**2 / run.n
+    return CentredStatistics(
+        pooled.n, pooled.sum_x / pooled.n, pooled.sum_y / pooled.n, gram, cross, np.maximum(total, 0)
+    )
