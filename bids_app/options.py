@@ -108,8 +108,8 @@ SELECTION, DATA, ANALYSIS, MACHINE, OTHER = (
 LEVELS = ("stimuli", "participant", "group")
 
 OPTIONS: tuple[Option, ...] = (
-    Option("participant_label", "participants to process, with or without `sub-`", SELECTION, aliases=("participant-id",),
-           kind=without_prefix("sub-"), many=True, metavar="LABEL", default="all"),
+    Option("participant_label", "participants to process, with or without `sub-`", SELECTION,
+           aliases=("participant-id",), kind=without_prefix("sub-"), many=True, metavar="LABEL", default="all"),
     Option("session_label", "sessions to process", SELECTION, aliases=("session-id",),
            kind=without_prefix("ses-"), many=True, metavar="LABEL", default="all"),
     Option("task_id", "tasks to process", SELECTION, short="-t", aliases=("task-label", "task"),
@@ -127,8 +127,8 @@ OPTIONS: tuple[Option, ...] = (
            default="BIDS_DIR/derivatives/fmriprep*"),
     Option("stimuli_dir", "a further folder of films, searched by file name for those that are not below "
            "BIDS_DIR/stimuli", DATA, metavar="DIR"),
-    Option("stimulus_map", "a TSV (columns task, run, stim_file, onset, duration, clip_start) for datasets whose events "
-           "name no films", DATA, metavar="FILE"),
+    Option("stimulus_map", "a TSV (columns task, run, stim_file, onset, duration, clip_start) for datasets whose "
+           "events name no films", DATA, metavar="FILE"),
     Option("weights_dir", "the folder of network weights", DATA, metavar="DIR",
            default="the libraries' own caches"),
     Option("work_dir", "where intermediate results are kept; the same folder resumes a run", DATA, short="-w",
@@ -182,7 +182,8 @@ OPTIONS: tuple[Option, ...] = (
            flag=True),
     Option("validate_output", "run the BIDS validator on OUTPUT_DIR at the end (needs the `validate` extra)", OTHER,
            flag=True),
-    Option("skip_bids_validation", "accepted for compatibility: cinebold checks the files that it uses", OTHER, flag=True),
+    Option("skip_bids_validation", "accepted for compatibility: cinebold checks the files that it uses", OTHER,
+           flag=True),
     Option("notrack", "accepted for compatibility: cinebold never reports anything to anybody", OTHER, flag=True),
     Option("verbose", "say more; twice for debugging", OTHER, short="-v", count=True),
 )  # fmt: skip

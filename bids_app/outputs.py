@@ -37,7 +37,8 @@ STATISTICS: dict[str, dict[str, str]] = {
         "Units": "arbitrary",
     },
     "weight": {
-        "Description": "Weights of a feature space's components, summed over the delays; the fourth axis is the component"
+        "Description": "Weights of a feature space's components, summed over the delays; the fourth axis is the "
+        "component"
     },
 }
 
@@ -51,7 +52,7 @@ GROUP_STATISTICS: dict[str, dict[str, str]] = {
 }
 
 _IGNORED = (
-    "*.html", "figures", "**/figures", "*_statmap.*", "*_timeseries.*", "*_stats.*", "*.h5", "models", "models/**", "tpl-*/",
+    "*.html", "figures", "**/figures", "*_statmap.*", "*_timeseries.*", "*.h5", "models", "models/**", "tpl-*/",
 )  # fmt: skip
 
 _README = """# cinebold
@@ -229,9 +230,9 @@ def one_card(cards: Iterable[Path], participant: str) -> Path:
 def group_name(members: Sequence[GroupMember]) -> str:
     """The entities that all members' maps share, without participant, session and statistic.
 
-    >>> names = ("x/sub-01_task-movie_space-M_res-3mm_model-a_stat-r_statmap.nii.gz", "x/sub-02_task-movie_space-M_res-3mm_model-a_stat-r_statmap.nii.gz")
+    >>> names = [f"sub-{i}_task-film_space-M_res-3mm_model-a_stat-r_statmap.nii.gz" for i in (1, 2)]
     >>> group_name([GroupMember(str(i), name, "", {}) for i, name in enumerate(names)])
-    'task-movie_res-3mm_model-a'
+    'task-film_res-3mm_model-a'
     """
     each = [Path(member.r_map).name.removesuffix("_statmap.nii.gz").split("_") for member in members]
     left_out = ("sub-", "ses-", "space-", "stat-")

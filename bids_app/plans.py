@@ -42,7 +42,7 @@ class Plan:
 
 
 def make_plan(settings: Settings, recipe: Recipe) -> Plan:
-    """The plan of the analysis level that was asked for. Reads the inputs' names, tables and headers; writes nothing."""
+    """The plan of the analysis level that was asked for. Reads names, tables and headers; writes nothing."""
     makers = {"stimuli": _plan_stimuli, "participant": _plan_participants, "group": _plan_group}
     return makers[settings.analysis_level](settings, recipe)
 

@@ -1,4 +1,4 @@
-"""The errors a user can cause. Each message is one sentence: what was expected, what was found, where, and what to do."""
+"""The errors a user can cause. A message is one sentence: what was expected, what was found, where, what to do."""
 
 
 class CineboldError(Exception):

@@ -65,7 +65,7 @@ def test_options_override_the_recipe():
             nuisance_regressors="none",
             permutations=0,
             features=["low_level"],
-        )  # fmt: skip
+        )
     )
     assert (recipe.bold.mask, recipe.bold.resolution_mm, recipe.bold.confounds) == ("brain", None, "none")
     assert (recipe.design.pca, recipe.design.delays_s) == (None, (3.0,))

@@ -11,7 +11,6 @@ from cinebold.plotting.group_figures import draw_group_figures
 from cinebold.plotting.participant_figures import draw_participant_figures
 from workflows.interfaces.base import StageInputSpec, StageInterface
 
-
 _DRAWN_COMPONENTS = 3
 
 
