@@ -123,6 +123,7 @@ def cosine_drift(n_volumes: int, tr_s: float, high_pass_hz: float) -> np.ndarray
     return np.sqrt(2 / n_volumes) * np.cos(phase[:, None] * np.arange(1, order + 1))
 
 
+@np.errstate(divide="ignore", invalid="ignore")
 def clean_tile(tile: np.ndarray, basis: np.ndarray, keep: np.ndarray) -> VoxelQuality:
     """Clean some voxels in place; see `clean_responses`.
 
@@ -138,9 +139,8 @@ def clean_tile(tile: np.ndarray, basis: np.ndarray, keep: np.ndarray) -> VoxelQu
     sd = np.sqrt((values**2).mean(axis=0))
     # `not >` is also true of NaN.
     constant = ~(sd > CONSTANT * size)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values /= np.where(constant, np.nan, sd)
-        tsnr = np.where(constant, np.nan, mean / raw_sd)
+    values /= np.where(constant, np.nan, sd)
+    tsnr = np.where(constant, np.nan, mean / raw_sd)
     tile[keep] = values
     tile[~keep] = np.where(constant, np.nan, 0)
     return VoxelQuality(constant, tsnr)

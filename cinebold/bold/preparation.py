@@ -71,8 +71,8 @@ def prepare_run(
         constant, tsnr = _clean(path, basis, confounds.keep, memory_mb)
         if constant.all():
             raise InputError(
-                f"Nothing varies in {image.path} inside the mask ({n_targets} voxels); are the series and the mask "
-                "of one participant and space?"
+                f"Nothing varies in {image.path} inside the mask ({n_targets} voxels); are the series and the "
+                "mask of one participant and space?"
             )
     if constant.any():
         logger.info("%s: %d of %d voxels are constant", image.path, constant.sum(), n_targets)

@@ -45,7 +45,6 @@ class BoldImage:
     affine : (4, 4), voxel indices to mm
     n_volumes : number of volumes
     voxel_sizes_mm : the three voxel sizes
-    header_tr_s : pixdim[4] as it stands in the header; not trustworthy, the sidecar's RepetitionTime is
 
     Raises
     ------
@@ -65,7 +64,6 @@ class BoldImage:
         self.n_volumes: int = header.shape[3]
         self.affine = header.affine
         self.voxel_sizes_mm: tuple[float, ...] = header.zooms[:3]
-        self.header_tr_s: float = header.zooms[3]
         self._header = header
 
     @property

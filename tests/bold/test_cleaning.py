@@ -57,8 +57,8 @@ def test_equals_nilearn(high_pass_hz, n_confounds, scrubbed):
     for dtype in (np.float32, np.float64):
         cleaned = clean_responses(values.astype(dtype), confounds, keep, TR, high_pass_hz)
         assert cleaned.dtype == dtype
-        # float32 holds 10,000 to 1e-3, which is 1e-5 of the standard deviation; nilearn does not take the mean out
-        # first, which costs it some digits of float64.
+        # float32 holds 10,000 to 1e-3, which is 1e-5 of the standard deviation; nilearn does not take
+        # the mean out first, which costs it some digits of float64.
         np.testing.assert_allclose(cleaned[keep], expected, atol=4e-5 if dtype == np.float32 else 1e-8)
         assert np.all(cleaned[~keep] == 0)
 
@@ -121,10 +121,11 @@ def test_constant_voxels_are_nan_and_stay_alone():
     values[:, 4] = 12345.678
     values[:, 5] = np.float32(1e4 + 10 * confounds[:, 1])  # nothing is left of it
     values[:, 6] = np.nan
+    values[:, 8] = np.inf
     values[:, 7] = 1e4 + 1e-3 * (np.arange(N) % 2)  # rounding, not data
     cleaned = clean_responses(values, confounds, keep, TR, 0.008)
-    assert np.isnan(cleaned[:, 3:8]).all()
-    np.testing.assert_array_equal(np.delete(cleaned, np.s_[3:8], 1), np.delete(expected, np.s_[3:8], 1))
+    assert np.isnan(cleaned[:, 3:9]).all()
+    np.testing.assert_array_equal(np.delete(cleaned, np.s_[3:9], 1), np.delete(expected, np.s_[3:9], 1))
 
 
 def test_small_signals_are_not_constant():

@@ -57,6 +57,7 @@ def by_nilearn(tsv: Path, strategy: str, folder: Path):
     return nilearn_load_confounds(image, demean=False, **peer)
 
 
+@pytest.mark.filterwarnings("ignore:All volumes were marked:RuntimeWarning")
 @pytest.mark.parametrize("strategy", list(PEERS))
 def test_equals_nilearn_on_real_tables(shared_data, tmp_path, strategy):
     n_compared = 0

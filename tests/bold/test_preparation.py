@@ -249,7 +249,7 @@ def test_real_confounds_on_their_grid(shared_data, tmp_path):
 
 
 def test_haxby_slice_equals_nilearn(shared_data, tmp_path):
-    """Twelve real runs of one slice, a category design's input: the first run through the whole preparation."""
+    """The first of twelve real runs of one slice through the whole preparation."""
     image = nibabel.load(shared_data / "haxby" / "bold.nii.gz")
     n = 121
     data = np.asanyarray(image.dataobj)[..., :n]
