@@ -30,7 +30,7 @@ def score_histogram(
     finite = np.isfinite(values)
     shown = values[finite]
     with drawing(out_png, 6.2, 3.1) as figure:
-        axes = figure.add_axes((0.115, 0.175, 0.855, 0.7))
+        axes = figure.add_axes((0.135, 0.175, 0.835, 0.7))
         axes.set_title(title, pad=9)
         axes.set_xlabel(xlabel)
         axes.set_ylabel("number of voxels")
@@ -85,7 +85,7 @@ def alpha_histogram(
     alphas = alphas[np.isfinite(alphas)]
     steps = np.unique(np.asarray(grid, dtype=float)) if len(grid) else np.unique(alphas)
     with drawing(out_png, 6.2, 3.1) as figure:
-        axes = figure.add_axes((0.115, 0.19, 0.855, 0.685))
+        axes = figure.add_axes((0.135, 0.19, 0.835, 0.685))
         axes.set_title(title, pad=9)
         axes.set_ylabel("share of voxels (%)")
         axes.set_xlabel("alpha (unit-free; stronger regularisation to the right)")
@@ -148,7 +148,7 @@ def delay_profile(
     weight_rms = np.atleast_2d(np.asarray(weight_rms, dtype=float))
     delays_s = np.asarray(delays_s, dtype=float)
     with drawing(out_png, 6.2, 3.1) as figure:
-        axes = figure.add_axes((0.115, 0.175, 0.855, 0.7))
+        axes = figure.add_axes((0.135, 0.175, 0.835, 0.7))
         axes.set_title(title, pad=9)
         axes.axvspan(4, 6, color="#eef1f4", zorder=0)
         axes.text(
@@ -173,7 +173,8 @@ def delay_profile(
                 linewidth=1.8,
                 label=space,
             )
-        axes.set_ylim(0, 1.12)
+        axes.set_ylim(0, 1.3)  # room for the legend
+        axes.set_yticks(np.linspace(0, 1, 6))
         margin = 0.6 if delays_s.size < 2 else 0.4
         axes.set_xlim(min(delays_s.min() - margin, 3.6), max(delays_s.max() + margin, 6.4))
         axes.set_xticks(delays_s, [f"{d:g}" for d in np.round(delays_s, 2)])
@@ -198,7 +199,7 @@ def _power(value: float) -> str:
     exponent = np.log10(value) if value > 0 else np.nan
     if np.isfinite(exponent) and abs(exponent - round(exponent)) < 1e-6 and abs(exponent) > 2:
         return rf"$10^{{{round(exponent)}}}$"
-    return f"{value:.2g}"
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def _plain_counts(axes) -> None:

@@ -160,7 +160,7 @@ def _draw_designs(figures: FigureSet, runs: Sequence[Any], model: Any, film_name
     for number, run in enumerate(runs, start=1):
         columns, names = {}, {}
         for space, features in run.features.items():
-            columns[space], names[space] = _shown_columns(features, run.names[space], space, model)
+            columns[space], names[space] = _shown_columns(features, run.names.get(space, ()), space, model)
         time_s = np.arange(len(run.has_film)) * run.tr_s
         films = [
             (_film_label(run, index, film_names), start * run.tr_s, end * run.tr_s)

@@ -11,10 +11,11 @@ from cinebold.plotting.style import MUTED, drawing
 #: From weak to strong, for loadings above and below zero; all with a contrast of at least 4.5 on white.
 _ABOVE = ("#b5651d", "#b04a0c", "#8c2d04")
 _BELOW = ("#4577a9", "#215f9a", "#08306b")
+_FEW = 6  #: up to so many words a side are listed under each other
 
 
 def wordcloud_figure(
-    loadings: Mapping[str, float], out_png: str | Path, *, title: str, max_words: int = 40, seed: int = 0
+    loadings: Mapping[str, float], out_png: str | Path, *, title: str, max_words: int = 30, seed: int = 0
 ) -> Path:
     """Two word clouds: names with positive weights on the left, with negative ones on the right.
 
@@ -49,7 +50,9 @@ def wordcloud_figure(
                 color=colours[1],
                 va="center",
             )
-            if side:
+            if 0 < len(side) <= _FEW:
+                _draw_few(axes, side, colours)
+            elif side:
                 axes.imshow(
                     _cloud(side, colours, max_words, seed), interpolation="antialiased", aspect="auto"
                 )
@@ -74,12 +77,38 @@ def _readable(name: str) -> str:
     return name.replace("_", " ")
 
 
+def _draw_few(axes, side: Mapping[str, float], colours: Sequence[str]) -> None:
+    """A few words under each other, the largest first; a cloud of them would be mostly empty."""
+    sizes = {word: 9 + 15 * size for word, size in sorted(side.items(), key=lambda item: -item[1])}
+    heights = np.array(
+        [1.6 * size / 72 / 2.54 for size in sizes.values()]
+    )  # of the panel, which is 2.54 inches high
+    centres = 0.5 + heights.sum() / 2 - np.cumsum(heights) + heights / 2
+    for (word, size), height in zip(sizes.items(), centres, strict=True):
+        axes.text(
+            0.5,
+            height,
+            word,
+            transform=axes.transAxes,
+            fontsize=size,
+            color=_shades(colours)(side[word]),
+            ha="center",
+            va="center",
+        )
+
+
+def _shades(colours: Sequence[str]):
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("side", colours)
+
+
 def _cloud(side: Mapping[str, float], colours: Sequence[str], max_words: int, seed: int) -> np.ndarray:
     """The picture (height, width, 3) of one side; `side`: sizes relative to the strongest word."""
-    from matplotlib.colors import LinearSegmentedColormap, to_hex
+    from matplotlib.colors import to_hex
     from wordcloud import WordCloud
 
-    shades = LinearSegmentedColormap.from_list("side", colours)
+    shades = _shades(colours)
     largest = max(side.values())
     # Few words may be large; many must leave room for each other.
     ceiling = int(np.clip(260 / np.sqrt(len(side)), 64, 110) * largest)
@@ -90,10 +119,10 @@ def _cloud(side: Mapping[str, float], colours: Sequence[str], max_words: int, se
         background_color="white",
         max_words=max_words,
         max_font_size=max(ceiling, 16),
-        min_font_size=11,
+        min_font_size=19,
         prefer_horizontal=1.0,
         relative_scaling=0.8,
-        margin=6,
+        margin=9,
         random_state=seed,
         color_func=lambda word, **_: to_hex(shades(side[word])),
     )
