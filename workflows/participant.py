@@ -82,7 +82,7 @@ def init_participant_wf(
             (responses, fit, [("out", "responses")]),
             (response_summaries, summary, [("out", "responses")]),
             (design_summaries, summary, [("out", "designs")]),
-            (fit, summary, [("diagnostics", "diagnostics"), ("maps", "maps")]),
+            (fit, summary, [("diagnostics", "diagnostics"), ("maps", "maps"), ("model", "model")]),
             (fit, figures, [("maps", "maps"), ("model", "model"), ("diagnostics", "diagnostics")]),
             (designs, figures, [("out", "designs")]),
             (design_summaries, figures, [("out", "design_summaries")]),

@@ -8,7 +8,6 @@ import nibabel as nib
 import numpy as np
 
 from cinebold.bold.grid import Grid, grids_equal
-from cinebold.encoding.model import load_components
 from cinebold.errors import InputError
 from cinebold.group.inference import benjamini_hochberg, fisher_z, mean_r, one_sample_t
 
@@ -60,9 +59,14 @@ def group_maps(
     if not mask.any():
         raise InputError(f"no voxel has a finite r in all {len(participants)} participants")
     r = r[:, mask]  # (n_participants, n_targets)
-    t, p = one_sample_t(fisher_z(r))
-    adjusted = benjamini_hochberg(p)
-    values = {"stat-r": mean_r(r), "stat-t_desc-r": t, "stat-p_desc-r": p, "stat-q_desc-r": adjusted}
+    test = one_sample_t(fisher_z(r))
+    adjusted = benjamini_hochberg(test.p)
+    values = {
+        "stat-r": mean_r(r),
+        "stat-t_desc-r": test.t,
+        "stat-p_desc-r": test.p,
+        "stat-q_desc-r": adjusted,
+    }
     summary: dict[str, Any] = {
         "n_targets": int(mask.sum()),
         "n_targets_by_participant": {
@@ -95,9 +99,9 @@ def _test_weights(paths: list[str | Path], mask: np.ndarray) -> dict[str, np.nda
     found = {name: np.empty(shape) for name in ("stat-weight", "stat-t", "stat-p", "stat-q")}
     for k in range(shape[0]):
         weights = np.stack([np.asarray(image.dataobj[..., k], dtype=np.float64)[mask] for image in images])
-        t, p = one_sample_t(weights)
-        found["stat-weight"][k], found["stat-t"][k], found["stat-p"][k] = weights.mean(axis=0), t, p
-        found["stat-q"][k] = benjamini_hochberg(p)
+        test = one_sample_t(weights)
+        found["stat-weight"][k], found["stat-t"][k], found["stat-p"][k] = test.mean, test.t, test.p
+        found["stat-q"][k] = benjamini_hochberg(test.p)
     return found
 
 
@@ -111,16 +115,32 @@ def _why_not_comparable(
     without = [who for who in participants if space not in weight_maps[who]]
     if without:
         return f"sub-{without[0]} has no map of them"
-    first = load_components(models[participants[0]], space)
+    first = _components(models[participants[0]], space)
     for who in participants[1:]:
-        components = load_components(models[who], space)
-        if components.shape != first.shape or not np.allclose(components, first, atol=_SAME_COMPONENTS):
+        components = _components(models[who], space)
+        if first is None and components is None:
+            continue  # no PCA: the weights are of the features themselves
+        if (
+            first is None
+            or components is None
+            or components.shape != first.shape
+            or not np.allclose(components, first, atol=_SAME_COMPONENTS)
+        ):
             return (
                 f"the principal components of sub-{participants[0]} and sub-{who} differ, as they do when "
                 "participants "
                 "saw different films or lost different volumes; --pca none makes weights comparable"
             )
     return None
+
+
+def _components(model: str | Path, space: str) -> np.ndarray | None:
+    """The components (n_components, n_features) of a saved model, without reading its weights; None: no PCA."""
+    from safetensors import safe_open
+
+    with safe_open(f"{model}.safetensors", framework="numpy") as tensors:
+        name = f"{space}.components"
+        return tensors.get_tensor(name) if name in tensors.keys() else None  # noqa: SIM118
 
 
 def _image(values: np.ndarray, mask: np.ndarray, grid: Grid) -> nib.Nifti1Image:

@@ -1,6 +1,7 @@
 """The stage that fits, scores and tests the encoding models of a participant."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class FitEncodingModel(StageInterface):
             )
             for space, weights in result.model.weights.items()
         ]
-        model = result.model.with_target(mask, mask_image.affine)
+        model = replace(result.model, mask=mask, affine=mask_image.affine)
         model.save(folder / "encoding")
         loadings = [
             str(
@@ -77,6 +78,7 @@ class FitEncodingModel(StageInterface):
                 )
             )
             for space, reducer in model.reducers.items()
+            if reducer.components is not None
         ]
         write_json(
             folder / "diagnostics.json",
@@ -105,7 +107,8 @@ def _save_timeseries(folder: Path, designs: Sequence[RunDesign], model: Encoding
     """Write what the model saw of each run before the delays: the components, volume by volume."""
     paths = []
     for number, design in enumerate(designs):
-        for space, scores in model.components_of(design.features, design.has_film).items():
+        for space, reducer in model.reducers.items():
+            scores = reducer.scores(design.features[space], design.has_film)
             path = folder / f"run{number}" / f"desc-{space}_timeseries.tsv"
             with atomic_path(path) as temporary:
                 names = [f"pc_{k:02d}" for k in range(scores.shape[1])]

@@ -27,6 +27,7 @@ class _InputSpec(StageInputSpec):
     responses = InputMultiObject(File(exists=True), mandatory=True, desc="summaries of the prepared runs")
     designs = InputMultiObject(File(exists=True), mandatory=True, desc="summaries of the designs")
     diagnostics = File(exists=True, mandatory=True)
+    model = InputMultiObject(File(exists=True), mandatory=True, desc="tensors and card")
     maps = InputMultiObject(File(exists=True), mandatory=True)
 
 
@@ -60,7 +61,7 @@ class SummariseParticipant(StageInterface):
             "space": analysis.space,
             "resolution_label": analysis.resolution_label,
             "runs": [_run(*found) for found in zip(analysis.runs, responses, designs, strict=True)],
-            "spaces": _spaces(analysis, designs, fit["diagnostics"]),
+            "spaces": _spaces(analysis, designs, read_json(inputs.model[1])["spaces"]),
             "bold": asdict(analysis.bold),
             "encoding": asdict(analysis.encoding),
             "delays_s": list(analysis.delays_s),
@@ -126,16 +127,16 @@ def _run(run: Run, responses: dict[str, Any], design: dict[str, Any]) -> dict[st
 
 
 def _spaces(
-    analysis: ParticipantAnalysis, designs: Sequence[dict[str, Any]], diagnostics: dict[str, Any]
+    analysis: ParticipantAnalysis, designs: Sequence[dict[str, Any]], fitted: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    reduced = diagnostics.get("spaces", {})
     return [
         {
             "name": space.name,
             "extractor": space.extractor,
             **designs[0]["spaces"][space.name],
             "parameters": space.parameters,
-            **reduced.get(space.name, {}),
+            "n_components": fitted[space.name]["n_components"],
+            "variance_explained": fitted[space.name]["explained_variance"],
         }
         for space in analysis.spaces
     ]
