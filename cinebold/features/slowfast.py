@@ -30,8 +30,8 @@ SOURCE = WeightsSource(
 )
 RATE_HZ = 30
 N_SAMPLES = 64
-#: Positions of the fast pathway among the 64 frames, and of the slow one among those 32: 0, 2, ..., 60, 63 and
-#: 0, 4, 8, 13, 17, 22, 26, 31. Truncated as `torch.linspace(...).long()` does it; a regular stride is another input.
+#: Positions of the fast pathway among the 64 frames, and of the slow one among those 32: 0, 2, ..., 60, 63 and 0, 4,
+#: 8, 13, 17, 22, 26, 31. Truncated as `torch.linspace(...).long()` does it; a regular stride is another input.
 FAST = np.linspace(0, N_SAMPLES - 1, 32).astype(int)
 SLOW = np.linspace(0, len(FAST) - 1, 8).astype(int)
 SIZE, MEAN, STD = 256, 0.45, 0.225
@@ -43,13 +43,10 @@ BATCH = {"cpu": 1, "cuda": 8}
 class SlowFastParameters:
     """What is read from the network, and when."""
 
-    layer: str = (
-        "logits"  #: "logits": 400 classes, before the softmax; "avgpool": 2304, what the classes are made of
-    )
+    #: "logits": 400 classes, before the softmax; "avgpool": 2304 channels, what the classes are made of
+    layer: str = "logits"
     hop_s: float = 1.0  #: between the reference times of two windows
-    align: str = (
-        "centre"  #: where the reference time lies in its window of 2.13 s: "centre", "end" or "start"
-    )
+    align: str = "centre"  #: where the reference time lies in its window: "centre", "end" or "start"
 
     def __post_init__(self) -> None:
         name = "slowfast_r50"
@@ -182,7 +179,7 @@ class SlowFastAccumulator:
         if not self._complete:
             return
         fast = torch.stack([torch.stack(clip, dim=1) for clip in self._complete])  # (n, 3, 32, 256, 256)
-        # Full float32 and fixed algorithms: on a GPU the defaults cost three digits and may change between two runs.
+        # Full float32, fixed algorithms: on a GPU the defaults cost three digits and may change between runs.
         exact = torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         )
