@@ -173,7 +173,7 @@ def only(files: Sequence[BidsFile], what: str, remedy: str) -> BidsFile:
 def _keep(layout: Any, folder: Path) -> None:
     """Save an index under its name in one step, so that jobs that run at once never read half of one."""
     temporary = folder.with_name(f".{uuid.uuid4().hex[:12]}.{folder.name}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary.mkdir(parents=True)
     layout.save(str(temporary))
     try:
         temporary.replace(folder)

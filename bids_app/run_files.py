@@ -71,7 +71,10 @@ class RunSource:
         raw_inputs += [Path(presentation.film) for presentation in shown.presentations]
         run = Run(
             label=run_label(bold),
-            entities=bold.run_entities,
+            entities={
+                **bold.run_entities,
+                **({"res": bold.entities["res"]} if "res" in bold.entities else {}),
+            },
             bold=str(bold.path),
             brain_mask=str(mask.path),
             confounds=str(confounds.path),
