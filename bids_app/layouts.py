@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cinebold.errors import InputError
+from cinebold.errors import InputError, SettingError
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def index_files(
     kept = None
     if database_dir is not None:
         digest = hashlib.sha256(f"{root}\n{wanted}".encode()).hexdigest()[:16]
-        kept = Path(database_dir) / f"{root.name}-{digest}"
+        kept = Path(database_dir).absolute() / f"{root.name}-{digest}"
     if kept is not None and kept.is_dir():
         layout = BIDSLayout(root, validate=False, database_path=str(kept))
     else:
@@ -173,8 +173,13 @@ def only(files: Sequence[BidsFile], what: str, remedy: str) -> BidsFile:
 def _keep(layout: Any, folder: Path) -> None:
     """Save an index under its name in one step, so that jobs that run at once never read half of one."""
     temporary = folder.with_name(f".{uuid.uuid4().hex[:12]}.{folder.name}")
-    temporary.mkdir(parents=True)
-    layout.save(str(temporary))
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise SettingError(
+            f"the folder {folder.parent} (--bids-database-dir) cannot be written to ({error}); choose another."
+        ) from error
+    layout.save(str(temporary), replace_connection=False)  # the file is renamed under its feet
     try:
         temporary.replace(folder)
     except OSError:

@@ -1,4 +1,4 @@
-"""Small datasets as several generations of fMRIPrep leave them: real NIfTI files of a few voxels, films of a few bytes."""
+"""Small datasets as generations of fMRIPrep leave them: real NIfTI files of a few voxels, films of a few bytes."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -131,7 +131,7 @@ def test_filters(tmp_path):
     assert labels(filters={"bold": {"reconstruction": None, "run": 1}}) == [
         label for label in everything if label.endswith("run-01")
     ]
-    with pytest.raises(SettingError, match="by 'space'.*--output-spaces"):
+    with pytest.raises(SettingError, match=r"by 'space'.*--output-spaces"):
         labels(filters={"bold": {"space": "T1w"}})
     with pytest.raises(SettingError, match="'blod'"):
         labels(filters={"blod": {"task": "movie"}})
@@ -272,6 +272,8 @@ def test_a_kept_index_gives_the_same(tmp_path):
     first = collect(*dirs, database_dir=tmp_path / "index")
     assert len(list((tmp_path / "index").iterdir())) == 2  # raw and derivatives, of this participant
     assert collect(*dirs, database_dir=tmp_path / "index") == first == collect(*dirs)
+    with pytest.raises(SettingError, match="--bids-database-dir"):
+        collect(*dirs, "02", database_dir=tmp_path / "data" / "raw" / "dataset_description.json")
     assert collect(*dirs, "02", database_dir=tmp_path / "index").runs[0].entities["sub"] == "02"
 
 

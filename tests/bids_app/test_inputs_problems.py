@@ -42,9 +42,9 @@ def test_dataset_that_is_none(tmp_path, dirs):
     ):
         with pytest.raises(InputError, match="does not exist"):
             call(tmp_path / "nowhere")
-        with pytest.raises(InputError, match="no dataset_description.json"):
+        with pytest.raises(InputError, match=r"no dataset_description\.json"):
             call(tmp_path)
-        with pytest.raises(InputError, match="is a derivative dataset.*-d fmriprep="):
+        with pytest.raises(InputError, match=r"is a derivative dataset.*-d fmriprep="):
             call(fmriprep_dir)
     write_text(bids_dir / "dataset_description.json", "{")
     with pytest.raises(InputError, match="not valid JSON"):
@@ -85,7 +85,7 @@ def test_find_fmriprep(tmp_path, dirs, caplog):
         find_fmriprep(bids_dir, {"fmriprep": tmp_path / "x"})
     second.rmdir()
     fmriprep_dir.rename(tmp_path / "out")
-    with pytest.raises(InputError, match="run fMRIPrep first.*-d fmriprep=PATH"):
+    with pytest.raises(InputError, match=r"run fMRIPrep first.*-d fmriprep=PATH"):
         find_fmriprep(bids_dir, {})
     with pytest.raises(InputError, match="-d names only atlas"):
         find_fmriprep(bids_dir, {"atlas": tmp_path})
@@ -222,7 +222,7 @@ def test_images_that_are_none(dirs):
 
 
 def test_events_that_are_missing_or_say_nothing(dirs):
-    bids_dir, fmriprep_dir = dirs
+    bids_dir, _ = dirs
     events = bids_dir / "sub-01" / "func" / "sub-01_task-movie_run-1_events.tsv"
     write_events(events, [(0, 1, "a.jpg"), (1, 1, "n/a")])
     assert "names a film in the column stim_file" in (problem := problem_of(dirs))
