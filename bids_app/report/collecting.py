@@ -29,6 +29,7 @@ class Reportlet:
     width: int = 0
     height: int = 0
     reason: str = ""
+    folded: bool = False  #: shown on a click only
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def _collect_section(
         keys = sorted({key for key in (*on_disk, *reasons) if pattern.fullmatch(key)}, key=_natural)
         if not keys and not texts.get("optional", False):
             keys = [texts.get("sample", texts["key"])]
-        for key in keys:
+        for number, key in enumerate(keys):
+            folded = number > 0 and bool(texts.get("fold_others", False))
             facts = drawn.get(key)
             match = pattern.fullmatch(key)
             values = {
@@ -133,7 +135,7 @@ def _collect_section(
             size = png_size(on_disk[key]) if key in on_disk else None
             if size is not None:
                 url = quote(on_disk[key].relative_to(output_dir).as_posix())
-                reportlets.append(Reportlet(key, texts, values, url, *size))
+                reportlets.append(Reportlet(key, texts, values, url, *size, folded=folded))
             else:
                 reason = "its file is not a readable PNG" if key in on_disk else "there is no such file"
                 reportlets.append(Reportlet(key, texts, values, reason=str(reasons.get(key, reason))))

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bids_app.report.collecting import AnalysisFiles, collect_analyses, collect_crashes
+from bids_app.report.collecting import AnalysisFiles, Reportlet, Section, collect_analyses, collect_crashes
 from bids_app.report.methods import cited, methods_paragraphs
 from cinebold.files import write_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+_NARROW_PX = 900  #: figures up to this width stand two in a row
 
 
 def write_participant_report(
@@ -87,14 +89,33 @@ def _prepared(analysis: AnalysisFiles) -> dict[str, Any]:
         "random_spaces": [
             s.get("name", "?") for s in _objects(summary.get("spaces")) if s.get("random_weights")
         ],
-        "sections": analysis.sections,
+        "sections": {key: (section, _arranged(section)) for key, section in analysis.sections.items()},
         "methods": paragraphs,
         "references": cited(paragraphs),
     }
 
 
+def _arranged(section: Section) -> list[tuple[Reportlet, str]]:
+    """Each figure with its place: "wide", "half" (two share a row) or "beside" (alone, the text at its side)."""
+    arranged: list[tuple[Reportlet, str]] = []
+    waiting = False  # for a second narrow one
+    for reportlet in section.reportlets:
+        if not reportlet.url or reportlet.width > _NARROW_PX:
+            arranged.append((reportlet, "wide"))
+            waiting = False
+        elif waiting:
+            arranged[-1] = (arranged[-1][0], "half")
+            arranged.append((reportlet, "half"))
+            waiting = False
+        else:
+            arranged.append((reportlet, "beside"))
+            waiting = True
+    return arranged
+
+
 def _environment() -> "Environment":
     import jinja2
+    from markupsafe import Markup
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bids_app.report"),
@@ -106,8 +127,8 @@ def _environment() -> "Environment":
     )
     environment.filters |= {"number": _number, "count": _count, "value": _value, "words": _words}
     environment.tests |= {"rows": _are_rows}
-    environment.globals["written"] = lambda template, values: environment.from_string(template).render(
-        **values
+    environment.globals["written"] = lambda template, values: Markup(
+        environment.from_string(template).render(**values)  # escaped there, and not to be escaped again
     )
     return environment
 
@@ -126,7 +147,7 @@ def _count(value: Any) -> str:
 def _value(value: Any) -> str:
     """Any JSON value as readable text."""
     if value is None:
-        return "none"
+        return "not set"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -60,7 +60,7 @@ class ColourScale:
             axes.set_xticks([])
             axes.yaxis.set_label_position("right")
             axes.yaxis.tick_right()
-            axes.set_ylabel(label)
+            axes.set_ylabel(label, labelpad=6)
             axis = axes.yaxis
         axis.set_ticks(_ticks(lower, self.vmax))
         axes.tick_params(length=2.5, pad=2, labelsize=8)

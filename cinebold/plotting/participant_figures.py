@@ -84,7 +84,7 @@ def _draw_scores(figures: FigureSet, maps: Mapping[str, str | Path], q: float) -
             significant = map_values(q_map) < q
     if "r" in maps:
         r = map_values(maps["r"])
-        unit, vmax = "held-out r (Pearson correlation)", map_top(r)
+        unit, vmax = "held-out r", map_top(r)
         threshold = vmax / 4
         if significant is not None and np.any(significant & (r > 0)):
             threshold = min(float(r[significant & (r > 0)].min()), 0.6 * vmax)
@@ -107,7 +107,7 @@ def _draw_scores(figures: FigureSet, maps: Mapping[str, str | Path], q: float) -
             r,
             facts={"n_voxels": int(np.isfinite(r).sum())},
             title="Distribution of held-out r",
-            xlabel=unit,
+            xlabel="held-out r (Pearson correlation)",
             significant=significant,
             significant_label=f"with q < {q:g}",
         )

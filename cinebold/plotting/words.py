@@ -9,7 +9,7 @@ import numpy as np
 from cinebold.plotting.style import MUTED, drawing
 
 #: From weak to strong, for loadings above and below zero; all with a contrast of at least 4.5 on white.
-_ABOVE = ("#b5651d", "#b04a0c", "#8c2d04")
+_ABOVE = ("#a85a14", "#b04a0c", "#8c2d04")
 _BELOW = ("#4577a9", "#215f9a", "#08306b")
 _FEW = 6  #: up to so many words a side are listed under each other
 
@@ -29,37 +29,34 @@ def wordcloud_figure(
     """
     weights = {str(name): float(weight) for name, weight in loadings.items() if np.isfinite(weight)}
     strongest = max((abs(weight) for weight in weights.values()), default=0.0)
-    with drawing(out_png, 9.0, 3.3) as figure:
-        figure.text(0.012, 0.93, title, fontsize=11, fontweight="bold", va="center")
-        for left, sign, heading, colours in ((0.012, 1, "positive", _ABOVE), (0.506, -1, "negative", _BELOW)):
-            side = {
-                _readable(name): abs(weight) / strongest
-                for name, weight in weights.items()
-                if weight * sign > 0.05 * strongest
-            }
-            axes = figure.add_axes((left, 0.02, 0.482, 0.77))
-            axes.set_xticks([])
-            axes.set_yticks([])
-            for spine in axes.spines.values():
-                spine.set_visible(False)
-            figure.text(
-                left,
-                0.825,
-                f"{'+' if sign > 0 else '−'}  {heading} loadings",
-                fontsize=9,
-                color=colours[1],
-                va="center",
-            )
-            if 0 < len(side) <= _FEW:
-                _draw_few(axes, side, colours)
+    sides = [
+        {
+            name.replace("_", " "): abs(weight) / strongest
+            for name, weight in weights.items()
+            if weight * sign > 0.05 * strongest
+        }
+        for sign in (1, -1)
+    ]
+    height = 3.3 if max(map(len, sides)) > _FEW else 2.3
+    with drawing(out_png, 9.0, height) as figure:
+        figure.text(0.012, 1 - 0.23 / height, title, fontsize=11, fontweight="bold", va="center")
+        for left, heading, colours, side in zip(
+            (0.012, 0.506),
+            ("+  positive loadings", "−  negative loadings"),
+            (_ABOVE, _BELOW),
+            sides,
+            strict=True,
+        ):
+            figure.text(left, 1 - 0.58 / height, heading, fontsize=9, color=colours[1], va="center")
+            axes = figure.add_axes((left, 0.02, 0.482, 1 - 0.7 / height - 0.02))
+            axes.set_axis_off()
+            if len(side) > _FEW:
+                picture = _cloud(side, colours, max_words, seed)
+                axes.imshow(picture, interpolation="antialiased", aspect="auto")
             elif side:
-                axes.imshow(
-                    _cloud(side, colours, max_words, seed), interpolation="antialiased", aspect="auto"
-                )
+                _draw_few(axes, side, colours)
             else:
-                axes.text(
-                    0.5, 0.5, f"no {heading} loadings", transform=axes.transAxes, ha="center", color=MUTED
-                )
+                axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=MUTED)
     return Path(out_png)
 
 
@@ -73,16 +70,12 @@ def worth_reading(names: Sequence[str]) -> bool:
     return len(stems - {""}) >= max(2, len(names) / 2)
 
 
-def _readable(name: str) -> str:
-    return name.replace("_", " ")
-
-
 def _draw_few(axes, side: Mapping[str, float], colours: Sequence[str]) -> None:
     """A few words under each other, the largest first; a cloud of them would be mostly empty."""
-    sizes = {word: 9 + 15 * size for word, size in sorted(side.items(), key=lambda item: -item[1])}
+    sizes = {word: 9 + 11 * size for word, size in sorted(side.items(), key=lambda item: -item[1])}
     heights = np.array(
-        [1.6 * size / 72 / 2.54 for size in sizes.values()]
-    )  # of the panel, which is 2.54 inches high
+        [1.6 * size / 72 / 1.55 for size in sizes.values()]
+    )  # of the panel, which is 1.55 inches high
     centres = 0.5 + heights.sum() / 2 - np.cumsum(heights) + heights / 2
     for (word, size), height in zip(sizes.items(), centres, strict=True):
         axes.text(
