@@ -40,4 +40,4 @@ class BinAverage:
 def bin_pad_fraction(hop_s: float, times_s: np.ndarray, duration_s: float) -> np.ndarray:
     """(n_bins,) float32: the share of each bin that lies after the end of the film."""
     inside_s = np.clip(duration_s - (times_s - hop_s / 2), 0, hop_s)
-    return (1 - inside_s / hop_s).astype(np.float32)
+    return np.round(1 - inside_s / hop_s, 9).astype(np.float32)

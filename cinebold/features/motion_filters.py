@@ -127,11 +127,14 @@ def _projector(filters: np.ndarray, device: str):
 def _channel_name(channel: dict, aspect_ratio: float) -> str:
     """E.g. "motion dir-045 sf-2.0 tf-4.0 x-0.50 y-0.25": degrees, cycles per picture, Hz, place.
 
-    Channels of spatial frequency 0 have no direction; the standard deviation of their envelope tells them
-    apart.
+    The direction is that of the motion which drives the channel. It is opposite to pymoten's own parameter: that is
+    the direction in which the filter moves when it is drawn, but pymoten convolves the film with it, which turns its
+    time round. Static channels (temporal frequency 0) have an orientation only, and those of spatial frequency 0 not
+    even that: there the standard deviation of the envelope tells channels apart.
     """
     place = f"x-{channel['centerh'] / aspect_ratio:.2f} y-{channel['centerv']:.2f}"
     frequency = f"sf-{channel['spatial_freq']:.1f} tf-{channel['temporal_freq']:.1f}"
     if channel["spatial_freq"] == 0:
         return f"motion {frequency} {place} size-{channel['spatial_env']:.3f}"
-    return f"motion dir-{channel['direction']:03.0f} {frequency} {place}"
+    direction = channel["direction"] if channel["temporal_freq"] == 0 else (channel["direction"] + 180) % 360
+    return f"motion dir-{direction:03.0f} {frequency} {place}"

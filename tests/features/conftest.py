@@ -1,0 +1,41 @@
+"""Small films for the extractors."""
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Callable[..., Path]:
+    """Encode (n, height, width, 3) uint8 frames: film("a.mp4", frames, pts_ms) or film("a.mp4", frames, fps=25)."""
+
+    def write(name: str, frames: np.ndarray, pts_ms: list[int] | None = None, *, fps: int = 25) -> Path:
+        import av
+
+        time_base = Fraction(1, 1000) if pts_ms is not None else Fraction(1, fps)
+        pts = pts_ms if pts_ms is not None else range(len(frames))
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("libx264", rate=fps, options={"crf": "1"})
+            stream.height, stream.width = frames.shape[1:3]
+            stream.pix_fmt = "yuv444p"
+            stream.time_base = stream.codec_context.time_base = time_base
+            for picture, ticks in zip(frames, pts, strict=True):
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                frame.pts, frame.time_base = ticks, time_base
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def moving_film(film: Callable[..., Path]) -> Path:
+    """2.4 s of a drifting colour pattern at 25 frames per second, 90 x 160."""
+    y, x = np.mgrid[:90, :160]
+    t = np.arange(60)[:, None, None]
+    channels = [127 + 100 * np.sin(x / 9 + t * 0.3 + k) * np.cos(y / 13 - t * 0.1 * k) for k in range(3)]
+    return film("moving.mp4", np.stack(channels, axis=-1).astype(np.uint8))
