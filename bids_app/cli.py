@@ -50,6 +50,7 @@ def _prepare_process(verbose: int) -> None:
     """Logging, and what must be said before the first import of the big libraries."""
     os.environ["NO_ET"] = os.environ["NIPYPE_NO_ET"] = "1"
     os.environ.setdefault("MPLBACKEND", "Agg")
+    os.environ["CINEBOLD_VERBOSITY"] = str(verbose)
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(
         level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr

@@ -189,10 +189,10 @@ def _extractions(
 
 def _check_extractors(settings: Settings, recipe: Recipe) -> None:
     """Missing weights are found now and not after the first film was decoded."""
-    from cinebold.features.registry import check_weights
+    from cinebold.features.registry import create_extractor
 
     for space in recipe.feature_spaces:
-        check_weights(
+        create_extractor(
             space.extractor,
             space.parameters,
             weights_dir=str(settings.weights_dir) if settings.weights_dir else None,

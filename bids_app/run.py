@@ -143,7 +143,8 @@ def _close(settings: Settings, outcome: Outcome, reports: bool = True) -> int:
 
 def _write_reports(settings: Settings, outcome: Outcome) -> tuple[list[Path], list[str]]:
     """The pages of this level. A page that cannot be made is a complaint, never a silent success."""
-    from bids_app.report.assemble import write_citation, write_group_report, write_participant_report
+    from bids_app.report.citation import write_citation
+    from bids_app.report.pages import write_group_report, write_participant_report
 
     pages: list[Path] = []
     complaints: list[str] = []

@@ -1,5 +1,6 @@
 """Run a graph and say what happened to each node."""
 
+import multiprocessing
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ class Scheduler(MultiProcPlugin):
 
 def configure_nipype(verbose: int = 0) -> None:
     """Set Nipype up for this process: no telemetry, no crash pickles, its messages only for those who ask."""
-    level = {0: "CRITICAL", 1: "WARNING"}.get(verbose, "INFO")
+    level = {0: "CRITICAL", 1: "ERROR"}.get(verbose, "INFO")
     nipype_config.update_config(
         {
             "execution": {
@@ -132,6 +133,7 @@ def _plugin(
         "status_callback": note,
     }
     if plugin is None or plugin.get("plugin", "MultiProc") == "MultiProc":
+        multiprocessing.set_forkserver_preload(["workflows.worker"])
         return Scheduler(plugin_args=arguments | dict((plugin or {}).get("plugin_args", {})))
     from nipype.pipeline import plugins
 
