@@ -53,7 +53,8 @@ def ensure_features(
         return ()
     extractors = {Path(path): extractor for path, extractor in requests.items()}
     with ExitStack() as locks:
-        for path in sorted(missing):  # one order for all processes: no two wait for each other
+        locked = sorted(missing)  # one order for all processes: no two wait for each other
+        for path in locked:
             locks.enter_context(_lock(path))
         missing = _missing(wanted, entries)  # another process may have been faster
         if missing:
@@ -68,7 +69,7 @@ def ensure_features(
             one = replace(one, provenance={**one.provenance, "film_sha256": film_sha256, "key": wanted[path]})
             write_features(path, one)
             write_json(_sidecar_path(path), _sidecar(read_features(path), entries))
-        for path in extractors:
+        for path in locked:
             # Whoever still waits for a lock, or makes a new one, will find the file and compute nothing.
             _lock_path(path).unlink(missing_ok=True)
     return tuple(str(path) for path in missing)

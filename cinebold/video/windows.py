@@ -18,9 +18,8 @@ class WindowRule:
 
         centre: t + (k - (n - 1) / 2) dt        end (causal): t + (k - (n - 1)) dt        start: t + k dt
 
-    >>> WindowRule(span_s=2.0, hop_s=1.0, n_samples=2).sample_times(2.5)
-    array([[0. , 1. ],
-           [1. , 2. ]])
+    >>> WindowRule(span_s=2.0, hop_s=1.0, n_samples=2).sample_times(2.5).tolist()
+    [[0.0, 1.0], [1.0, 2.0]]
     """
 
     span_s: float
