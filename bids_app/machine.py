@@ -1,6 +1,7 @@
 """What this machine has, and what of it a run may use."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ def resolve_device(device: str) -> str:
     """`auto` is the first visible CUDA device, else the CPU. A device that is not there is refused."""
     if device == "cpu":
         return device
+    if device == "auto" and not (shutil.which("nvidia-smi") or Path("/dev/nvidiactl").exists()):
+        return "cpu"  # spares the second that importing torch takes
     import torch
 
     n_devices = torch.cuda.device_count()

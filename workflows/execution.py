@@ -1,5 +1,6 @@
 """Run a graph and say what happened to each node."""
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Mapping
@@ -107,6 +108,8 @@ def run_graph(
             record.failed.setdefault(name, "")
             bar.update()
 
+    # Nipype collects garbage after each step on the master thread; what is there before the run need not be looked at.
+    gc.freeze()
     try:
         workflow.run(plugin=_plugin(hardware, plugin, note))
     except (
@@ -118,6 +121,7 @@ def run_graph(
             name: text or _message(crash_folder(name), name, error) for name, text in record.failed.items()
         }
     finally:
+        gc.unfreeze()
         bar.close()
     return record
 

@@ -109,18 +109,21 @@ def _collect_section(
     summary: Mapping[str, Any],
 ) -> Section:
     drawn, reasons = (listing.get(name) for name in ("figures", "not_made"))
-    drawn = drawn if isinstance(drawn, dict) else {}
+    listed = isinstance(drawn, dict)
+    drawn = drawn if listed else {}
     reasons = reasons if isinstance(reasons, dict) else {}
     start, ending = f"{prefix.name}_desc-", "_figure.png"
     on_disk = {
-        p.name[len(start) : -len(ending)]: p
-        for p in prefix.parent.iterdir()
-        if p.name.startswith(start) and p.name.endswith(ending)
+        path.name[len(start) : -len(ending)]: path
+        for path in prefix.parent.iterdir()
+        if path.name.startswith(start) and path.name.endswith(ending)
     }
+    if listed:  # what an earlier analysis left there is not shown
+        on_disk = {key: path for key, path in on_disk.items() if key in drawn}
     reportlets = []
     for texts in section["reportlet"]:
         pattern = re.compile(texts["key"])
-        keys = sorted({key for key in (*on_disk, *reasons) if pattern.fullmatch(key)}, key=_natural)
+        keys = sorted({key for key in (*on_disk, *drawn, *reasons) if pattern.fullmatch(key)}, key=_natural)
         if not keys and not texts.get("optional", False):
             keys = [texts.get("sample", texts["key"])]
         for number, key in enumerate(keys):

@@ -112,9 +112,7 @@ def _features(summary: Mapping[str, Any]) -> list[str]:
         describe = _EXTRACTORS.get(str(space.get("extractor")))
         name, extractor = space.get("name", "?"), space.get("extractor", "?")
         text = describe(space, summary) if describe else f"were computed with the extractor {extractor}."
-        sentences.append(
-            f"The features of the space \N{LEFT DOUBLE QUOTATION MARK}{name}\N{RIGHT DOUBLE QUOTATION MARK} {text}"
-        )
+        sentences.append(f"The features of the space “{name}” {text}")
         if space.get("random_weights"):
             sentences.append(
                 "The network had RANDOM weights: these features say nothing about a trained network."
@@ -164,8 +162,8 @@ def _responses(summary: Mapping[str, Any]) -> list[str]:
         extra = {"compcor": "; @behzadi2007", "scrubbing": "; @power2014"}.get(str(strategy), "")
         version = _version(summary, "nilearn")
         regressed.append(
-            f"the confounds of nilearn's strategy \N{LEFT DOUBLE QUOTATION MARK}{strategy}\N{RIGHT DOUBLE QUOTATION MARK} "
-            f"(nilearn{version and ' ' + version}) [@nilearn; @wang2024{extra}]"
+            f"the confounds of the strategy “{strategy}” of nilearn{version and ' ' + version} "
+            f"[@nilearn; @wang2024{extra}]"
         )
     high_pass = bold.get("high_pass_hz")
     if _is_number(high_pass):
@@ -195,7 +193,8 @@ def _design(summary: Mapping[str, Any]) -> list[str]:
     if delays:
         listed = ", ".join(f"{delay:g}" for delay in delays)
         sentences.append(
-            f"The haemodynamic response was left free by a finite impulse response model [@dale1999] with delays of {listed} s."
+            "The haemodynamic response was left free by a finite impulse response model [@dale1999] with delays "
+            f"of {listed} s."
         )
     return sentences
 
@@ -213,7 +212,7 @@ def _model(summary: Mapping[str, Any]) -> list[str]:
         f"A voxelwise encoding model [@naselaris2011] was fitted with {estimators.get(estimator, estimator)}.",
         "Each run was predicted from the other runs; within these the regularisation of each voxel was chosen by "
         "leaving out one run at a time. Films shown in a held-out run were left out of training.",
-        "Predictions were scored by Pearson's r and by R\N{SUPERSCRIPT TWO} on the held-out data.",
+        "Predictions were scored by Pearson's r and by R² on the held-out data.",
     ]
     if "noiseceiling" in _object(summary, "scores"):
         sentences.append("The noise ceiling was estimated from films that were shown in more than one run.")
@@ -229,8 +228,9 @@ def _significance(summary: Mapping[str, Any]) -> list[str]:
     least = f" by at least {shift:g} s" if _is_number(shift) else ""
     q = next((value for value in (summary.get("q"), encoding.get("q")) if _is_number(value)), 0.05)
     return [
-        f"The null distribution of r came from {_plural(int(n_permutations), 'circular shift')} of the predictions within "
-        f"runs{least}, which keeps the autocorrelation; p values count the observed value [@phipson2010].",
+        f"The null distribution of r came from {_plural(int(n_permutations), 'circular shift')} of the "
+        f"predictions within runs{least}, which keeps the autocorrelation; p values count "
+        "the observed value [@phipson2010].",
         f"The false discovery rate was controlled at q = {q:g} [@benjamini1995].",
     ]
 

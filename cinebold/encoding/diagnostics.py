@@ -14,37 +14,34 @@ if TYPE_CHECKING:
     from cinebold.encoding.fit import _Maps
 
 EDGE_SHARE = 0.01
-#: The edge that means "no model at all" is where voxels without a response belong.
-PREDICTED_RSQUARED = 0.01
+_PREDICTED_RSQUARED = 0.05
 
 
-def edge_warnings(
-    estimator: str,
-    alphas: Sequence[float],
-    alpha_index: np.ndarray,
-    inner_rsquared: np.ndarray,
-    valid: np.ndarray,
-) -> list[str]:
-    """A sentence for each edge of the grid that more than 1 % of the predicted voxels choose."""
-    shares = edge_shares(alphas, alpha_index, inner_rsquared, valid)
+def predicted_voxels(rsquared: np.ndarray, q: np.ndarray | None, level: float) -> np.ndarray:
+    """(n_targets,) bool: the voxels that the model predicts, by their q, or by a held-out R2 above .05 if not
+    tested.
+
+    Only they say whether the grid of alphas is wide enough: what cannot be predicted may choose any.
+    """
+    return np.nan_to_num(rsquared, nan=-1.0) > _PREDICTED_RSQUARED if q is None else q <= level
+
+
+def edge_shares(alphas: Sequence[float], alpha_index: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """The share of the predicted voxels that choose each end of the grid."""
+    if len(alphas) < 2 or not predicted.any():
+        return {}
+    chosen = alpha_index[predicted]
+    return {"least": float((chosen == 0).mean()), "largest": float((chosen == len(alphas) - 1).mean())}
+
+
+def edge_warnings(estimator: str, alphas: Sequence[float], shares: dict[str, float]) -> list[str]:
+    """A sentence for each end of the grid that more than 1 % of the predicted voxels choose."""
     return [
         f"{share:.1%} of the predicted voxels choose the {edge} alpha of the grid "
         f"({alphas[0 if edge == 'least' else -1]:g}): widen the grid of the {estimator} alphas."
         for edge, share in shares.items()
         if share > EDGE_SHARE
     ]
-
-
-def edge_shares(
-    alphas: Sequence[float], alpha_index: np.ndarray, inner_rsquared: np.ndarray, valid: np.ndarray
-) -> dict[str, float]:
-    """The share of voxels that choose each end of the grid, among those with an inner held-out R2 above .01."""
-    if len(alphas) < 2:
-        return {}
-    chosen = alpha_index[valid & (np.nan_to_num(inner_rsquared, nan=-1.0) > PREDICTED_RSQUARED)]
-    if not len(chosen):
-        return {"least": 0.0, "largest": 0.0}
-    return {"least": float((chosen == 0).mean()), "largest": float((chosen == len(alphas) - 1).mean())}
 
 
 def describe_fit(
@@ -56,6 +53,7 @@ def describe_fit(
     final: PreparedTraining,
     repeats: Sequence[noise_ceilings.Repeat],
     maps: "_Maps",
+    shares: dict[str, float],
 ) -> dict[str, Any]:
     """The model card's facts about the fit."""
     counts = np.bincount(maps.alpha_index[maps.valid], minlength=len(alphas))
@@ -63,13 +61,14 @@ def describe_fit(
         "estimator": settings.estimator,
         "alphas": [float(alpha) for alpha in alphas],
         "alpha_counts": [int(count) for count in counts],
-        "alpha_edge_shares": edge_shares(alphas, maps.alpha_index, maps.inner_rsquared, maps.valid),
+        "alpha_edge_shares": shares,
         "alpha_choice": "largest R2 pooled over the inner held-out runs, ties to the larger alpha",
         "pca": settings.pca,
         "standardise": settings.standardise,
         "delays_volumes": [int(delay) for delay in delays],
         "cross_validation": "leave-one-run-out",
-        "score_pooling": "over held-out runs, each centred on its mean",
+        "r": "response and prediction z-scored in each held-out run, then pooled",
+        "rsquared": "1 - SSE / SST pooled over held-out runs, each centred on its mean; not clipped",
         "runs": list(rows.labels),
         "n_rows": int(rows.used.sum()),
         "n_rows_of_run": {

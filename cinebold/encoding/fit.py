@@ -10,12 +10,13 @@ import numpy as np
 from cinebold.design.delays import delays_in_volumes
 from cinebold.design.run_design import RunDesign
 from cinebold.encoding import significance
-from cinebold.encoding.diagnostics import describe_fit, edge_warnings
+from cinebold.encoding.diagnostics import describe_fit, edge_shares, edge_warnings, predicted_voxels
 from cinebold.encoding.estimators import estimator
 from cinebold.encoding.folds import leave_one_run_out, whole_set
 from cinebold.encoding.model import EncodingModel
 from cinebold.encoding.noise_ceilings import Repeat, find_repeats, repeat_ceiling
 from cinebold.encoding.rows import Rows, stack_rows
+from cinebold.encoding.scores import held_out_r, held_out_rsquared
 from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.training import PreparedTraining, held_out_sums, prepare_training, train
 from cinebold.errors import InputError
@@ -103,16 +104,23 @@ def fit_encoding_model(
     result_maps["alpha"][~maps.valid] = np.nan
     if settings.n_permutations:
         p = np.where(maps.valid, significance.p_values(maps.n_at_least, settings.n_permutations), np.nan)
-        result_maps |= {"p": p, "q": significance.benjamini_hochberg(p), "z": significance.z_values(p)}
+        result_maps |= {
+            "p": p,
+            "q": significance.benjamini_hochberg(p),
+            "z": significance.z_values(p, settings.n_permutations),
+        }
     if repeats:
         result_maps["noiseceiling"] = maps.ceiling
     n_invalid = int((~maps.valid).sum())
     if n_invalid:
         warnings.append(
-            f"{n_invalid} of {n_targets} voxels are constant or not finite in a run; they are NaN in all maps."
+            f"{n_invalid} of {n_targets} voxels are constant or not finite in a run; they are NaN in all "
+            "maps."
         )
-    warnings += edge_warnings(settings.estimator, alphas, maps.alpha_index, maps.inner_rsquared, maps.valid)
-    diagnostics = describe_fit(settings, alphas, delays, rows, outer, final, repeats, maps)
+    predicted = predicted_voxels(maps.rsquared, result_maps.get("q"), settings.q)
+    shares = edge_shares(alphas, maps.alpha_index, predicted)
+    warnings += edge_warnings(settings.estimator, alphas, shares)
+    diagnostics = describe_fit(settings, alphas, delays, rows, outer, final, repeats, maps, shares)
     model = _assemble_model(final, maps, designs, delays, diagnostics)
     for warning in warnings:
         logger.warning(warning)
@@ -132,7 +140,6 @@ class _Maps:
         self.r = np.full(n_targets, np.nan)
         self.rsquared = np.full(n_targets, np.nan)
         self.alpha_index = np.zeros(n_targets, dtype=np.int64)
-        self.inner_rsquared = np.full(n_targets, np.nan)
         self.weights = np.full((n_columns, n_targets), np.nan, dtype=np.float32)
         self.intercept = np.full(n_targets, np.nan, dtype=np.float32)
         self.n_at_least = np.zeros(n_targets, dtype=np.int64) if permutations else None
@@ -157,17 +164,16 @@ def _fit_tile(
     y = y[:, valid]
     targets = np.arange(part.start, part.stop)[valid]
 
-    sums, predictions = None, []
+    held_out, predictions = [], []
     for prepared in outer:
         trained = train(prepared, y, alphas)
-        held_out = held_out_sums(prepared, trained, y)
-        sums = held_out if sums is None else sums + held_out
+        held_out.append(held_out_sums(prepared, trained, y))
         if test is not None:
             run = rows.labels.index(prepared.fold.name)
             predictions.append(prepared.features[rows.run == run] @ trained.weights)
-    r = sums.r()
+    r = held_out_r(held_out)
     maps.r[targets] = r
-    maps.rsquared[targets] = sums.rsquared()
+    maps.rsquared[targets] = held_out_rsquared(held_out)
     if test is not None:
         in_run = [rows.run == run for run in range(len(rows.labels))]
         maps.n_at_least[targets] = significance.shifted_r_at_least(
@@ -178,7 +184,6 @@ def _fit_tile(
 
     trained = train(final, y, alphas)
     maps.alpha_index[targets] = trained.alpha_index
-    maps.inner_rsquared[targets] = trained.inner_rsquared
     maps.weights[:, targets] = trained.weights
     maps.intercept[targets] = (
         trained.statistics.mean_y + means[valid] - trained.statistics.mean_x @ trained.weights

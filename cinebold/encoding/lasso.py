@@ -161,6 +161,8 @@ def _descend(gram, cross, total, alphas, tolerance, max_iterations, weights, gap
     w = np.zeros(n_features)
     gradient = np.zeros(n_features)  # X'(y - Xw) / n
     active = np.zeros(n_features, dtype=np.bool_)
+    # The gap is of second order in the step, so that it falls below the tolerance at about this step.
+    settled = np.sqrt(tolerance)
     for target in range(n_targets):
         own = target if alphas.shape[0] > 1 else 0
         alpha_max = 0.0
@@ -199,7 +201,7 @@ def _descend(gram, cross, total, alphas, tolerance, max_iterations, weights, gap
                     largest_weight = max(largest_weight, abs(new))
                 if only_active:
                     # Back to all features once the active ones have settled.
-                    only_active = largest_step > 1e-6 * largest_weight
+                    only_active = largest_step > settled * largest_weight
                     continue
                 l1 = 0.0
                 fitted = 0.0  # w'X'y / n

@@ -1,8 +1,11 @@
 """Ridge regression on centred statistics, one alpha a voxel."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
+
+_N_BLOCKS = 4
 
 
 class RidgeSolver:
@@ -55,10 +58,16 @@ class RidgeSolver:
         shrinkage = self._shrinkage(np.asarray(alphas))  # (n_alphas, n_features)
         y_prediction = shrinkage @ (c * e)
         prediction_squared = np.empty_like(y_prediction)
+        # A quadratic form needs only the upper triangle, off-diagonal terms twice; done by blocks of rows.
+        upper = 2 * np.triu(rotated_gram) - np.diag(np.diag(rotated_gram))
+        bounds = np.linspace(0, len(c), _N_BLOCKS + 1).astype(int)
         for index, d in enumerate(shrinkage):
-            quadratic = (d[:, np.newaxis] * rotated_gram * d) @ c
-            quadratic *= c
-            prediction_squared[index] = quadratic.sum(axis=0)
+            matrix = d[:, np.newaxis] * upper * d
+            prediction_squared[index] = 0
+            for first, last in pairwise(bounds):
+                part = matrix[first:last, first:] @ c[first:]
+                part *= c[first:last]
+                prediction_squared[index] += part.sum(axis=0)
         return y_prediction, np.maximum(prediction_squared, 0)
 
     def _shrinkage(self, alphas: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ class ShiftTest:
 
     Under the null hypothesis a response is as well aligned with its prediction as with the prediction shifted
     in time; a shift keeps the autocorrelation of both (Chaudhuri et al., 2017). Every permutation shifts each
-    run on its own and the statistic is r pooled over runs.
+    run on its own and the statistic is the held-out r (`scores.held_out_r`).
 
     `coupling` corrects for leave-one-run-out: the prediction of run i is learned from run j and that of j
     from i, so the same chance agreement of the two runs counts twice, in :math:`a_{ij}` and in
@@ -72,7 +72,7 @@ def shifted_r_at_least(
 
     Parameters
     ----------
-    observed_r : (n_targets,) held-out r pooled over the runs
+    observed_r : (n_targets,) `scores.held_out_r`
     responses, predictions : one (n_volumes, n_targets) a run
     scored : one (n_volumes,) bool a run
 
@@ -80,17 +80,14 @@ def shifted_r_at_least(
     -------
     (n_targets,) int
     """
-    product = np.zeros((len(test.shifts), len(observed_r)))
-    prediction_squared = np.zeros_like(product)
-    response_squared = np.zeros(len(observed_r))
+    permuted_r = np.zeros((len(test.shifts), len(observed_r)))
+    n_scored = sum(int(weight.sum()) for weight in scored)
     for run, (y, prediction, weight) in enumerate(zip(responses, predictions, scored, strict=True)):
         y = np.where(weight[:, np.newaxis], y - y[weight].mean(axis=0), 0.0)
-        response_squared += np.einsum("tv,tv->v", y, y)
-        products, squares = _all_shifts(y, prediction - prediction[weight].mean(axis=0), weight)
-        product += products[test.shifts[:, run]]
-        prediction_squared += squares[test.shifts[:, run]]
-    scale = np.sqrt(prediction_squared * response_squared)
-    permuted_r = np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
+        product, squares = _all_shifts(y, prediction - prediction[weight].mean(axis=0), weight)
+        scale = np.sqrt(squares * np.einsum("tv,tv->v", y, y))
+        r = np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
+        permuted_r += (r * (weight.sum() / n_scored))[test.shifts[:, run]]
     # The margin lets rounding never tell two equal correlations apart.
     return (test.coupling * permuted_r >= observed_r - 1e-10).sum(axis=0)
 
@@ -118,11 +115,11 @@ def p_values(n_at_least: np.ndarray, n_permutations: int) -> np.ndarray:
     return (n_at_least + 1.0) / (n_permutations + 1.0)
 
 
-def z_values(p: np.ndarray) -> np.ndarray:
-    """The normal quantile of 1 - p."""
+def z_values(p: np.ndarray, n_permutations: int) -> np.ndarray:
+    """The normal quantile of 1 - p; p = 1 is taken one permutation short of it, so that z is finite."""
     from scipy.special import ndtri
 
-    return -ndtri(np.asarray(p, dtype=np.float64))
+    return -ndtri(np.minimum(np.asarray(p, dtype=np.float64), n_permutations / (n_permutations + 1.0)))
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:

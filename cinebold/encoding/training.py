@@ -11,7 +11,7 @@ from cinebold.encoding.estimators import Solver, estimator
 from cinebold.encoding.folds import TrainingSet
 from cinebold.encoding.preprocessing import SpaceReducer, fit_reducer
 from cinebold.encoding.rows import Rows
-from cinebold.encoding.scores import HeldOutSums
+from cinebold.encoding.scores import HeldOutSums, held_out_rsquared
 from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.statistics import CentredStatistics, RunStatistics, accumulate, centred
 
@@ -119,15 +119,13 @@ def train(prepared: PreparedTraining, responses: np.ndarray, alphas: Sequence[fl
     """
     statistics = prepared.statistics(responses, prepared.train)
     pooled = prepared.pooled(statistics, prepared.train)
-    sums = None
+    folds = []
     for (train_cells, test_cells), solver in zip(prepared.inner, prepared.inner_solvers, strict=True):
         inner = prepared.pooled(statistics, train_cells)
         test = prepared.pooled(statistics, test_cells)
         product, squared = solver.held_out_sums(inner.cross, inner.total, test.gram, test.cross, alphas)
-        part = HeldOutSums(test.total, product, squared)
-        sums = part if sums is None else sums + part
-    with np.errstate(invalid="ignore"):
-        rsquared = np.nan_to_num(sums.rsquared(), nan=0.0)  # (n_alphas, n_targets)
+        folds.append(HeldOutSums(test.n, test.total, product, squared))
+    rsquared = np.nan_to_num(held_out_rsquared(folds), nan=0.0)  # (n_alphas, n_targets)
     good = rsquared >= rsquared.max(axis=0) - _TIE
     index = len(alphas) - 1 - good[::-1].argmax(axis=0)
     weights = prepared.solver.weights(pooled.cross, pooled.total, np.asarray(alphas)[index])
@@ -141,6 +139,7 @@ def held_out_sums(prepared: PreparedTraining, trained: Trained, responses: np.nd
     test = prepared.pooled(statistics, prepared.test)
     weights = trained.weights
     return HeldOutSums(
+        test.n,
         test.total,
         (weights * test.cross).sum(axis=0),
         np.maximum((weights * (test.gram @ weights)).sum(axis=0), 0),

@@ -1,7 +1,8 @@
 """A set of figures of one analysis: drawn one by one, and listed with the reasons for those missing."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,22 @@ class FigureSet:
         self, key: str, draw: Callable[..., object], *arguments: Any, facts: Mapping[str, Any], **options: Any
     ):
         """Call `draw(*arguments, out_png=..., **options)` for the figure `key`."""
-        try:
+        with self.attempt(key):
             draw(*arguments, out_png=figure_path(self.out_prefix, key), **options)
-        except (
-            Exception
-        ) as error:  # whatever is wrong with one picture, the others and the numbers are worth having
-            logger.warning("the figure %s of %s could not be drawn", key, self.out_prefix, exc_info=True)
-            self.skip(key, f"drawing failed with {type(error).__name__}: {error}")
-        else:
             self.made[key] = dict(facts)
+
+    @contextmanager
+    def attempt(self, *keys: str) -> Iterator[None]:
+        """A block that makes the figures `keys`; when it fails, those not made by then are listed with the reason."""
+        try:
+            yield
+        except Exception as error:  # whatever is wrong with one picture, the others are worth having
+            logger.warning(
+                "figures %s of %s could not be drawn", ", ".join(keys), self.out_prefix, exc_info=True
+            )
+            for key in keys:
+                if key not in self.made:
+                    self.skip(key, f"drawing failed with {type(error).__name__}: {error}")
 
     def skip(self, key: str, reason: str) -> None:
         """Remember why the figure `key` is not made, and remove one that an earlier analysis left."""

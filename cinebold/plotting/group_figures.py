@@ -14,7 +14,7 @@ import numpy as np
 
 from cinebold.plotting.curves import score_histogram
 from cinebold.plotting.figure_set import FigureSet
-from cinebold.plotting.participant_figures import map_top, map_values
+from cinebold.plotting.participant_figures import below, map_top, map_values
 from cinebold.plotting.slices import statmap_slices
 from cinebold.plotting.surface import statmap_surface
 
@@ -37,61 +37,70 @@ def draw_group_figures(
     Returns the files written, the list last.
     """
     figures = FigureSet(out_prefix)
-    q_map = maps.get("q")
-    significant = None
-    if q_map is not None:
-        with np.errstate(invalid="ignore"):
-            significant = map_values(q_map) < q
-    if "r" in maps:
-        r = map_values(maps["r"])
-        vmax = map_top(r)
-        shared = {"unit": "mean held-out r", "vmax": vmax, "threshold": vmax / 4}
-        facts = {"vmax": vmax, "threshold": vmax / 4, "q": q, "outlined": q_map is not None}
-        title = f"Mean held-out r, {n_participants} participants"
-        figures.draw(
-            "rslices", statmap_slices, maps["r"], facts=facts, title=title, q_image=q_map, q=q, **shared
-        )
-        figures.draw("rsurface", statmap_surface, maps["r"], facts=facts, title=title, **shared)
-        figures.draw(
-            "rhist",
-            score_histogram,
-            r,
-            facts={"n_voxels": int(np.isfinite(r).sum())},
-            title="Distribution of mean held-out r",
-            xlabel="mean held-out r",
-            significant=significant,
-            significant_label=f"with q < {q:g}",
-        )
-        if significant is None:
-            figures.skip("qslices", "there is no map of q")
-        elif not significant.any():
-            figures.skip("qslices", f"no voxel has q < {q:g}")
-        else:
-            figures.draw(
-                "qslices",
-                statmap_slices,
-                maps["r"],
-                facts={"q": q, "n_voxels": int(significant.sum())},
-                title=f"Mean held-out r where q < {q:g}",
-                unit="mean held-out r",
-                vmax=vmax,
-                q_image=q_map,
-                q=q,
-                only_significant=True,
+    with figures.attempt("rslices", "rsurface", "rhist", "qslices"):
+        _draw_mean_r(figures, maps, n_participants, q)
+    with figures.attempt("tslices", "tsurface"):
+        if "t" in maps:
+            _draw_t(
+                figures, maps["t"], ("tslices", "tsurface"), "t of Fisher-z r against zero", n_participants
             )
-    else:
-        for key in ("rslices", "rsurface", "rhist", "qslices"):
-            figures.skip(key, "there is no map of the mean r")
-    if "t" in maps:
-        _draw_t(figures, maps["t"], ("tslices", "tsurface"), "t of Fisher-z r against zero", n_participants)
-    else:
-        for key in ("tslices", "tsurface"):
-            figures.skip(key, "there is no map of t")
+        else:
+            for key in ("tslices", "tsurface"):
+                figures.skip(key, "there is no map of t")
     for space, paths in (weight_maps or {}).items():
         for k, path in enumerate(paths):
-            title = f"{space}, component {k:02d}: t of the weights"
-            _draw_t(figures, path, (None, f"weights{space}{k:02d}"), title, n_participants)
+            key = f"weights{space}{k:02d}"
+            with figures.attempt(key):
+                _draw_t(
+                    figures,
+                    path,
+                    (None, key),
+                    f"{space}, component {k:02d}: t of the weights",
+                    n_participants,
+                )
     return figures.finish()
+
+
+def _draw_mean_r(figures: FigureSet, maps: Mapping[str, str | Path], n_participants: int, q: float) -> None:
+    if "r" not in maps:
+        for key in ("rslices", "rsurface", "rhist", "qslices"):
+            figures.skip(key, "there is no map of the mean r")
+        return
+    r, q_map = map_values(maps["r"]), maps.get("q")
+    vmax = map_top(r)
+    significant = None if q_map is None else below(q_map, q)
+    title = f"Mean held-out r, {n_participants} participants"
+    shared = {"title": title, "unit": "mean held-out r", "vmax": vmax, "threshold": vmax / 4}
+    facts = {"vmax": vmax, "threshold": vmax / 4, "q": q, "outlined": q_map is not None}
+    figures.draw("rslices", statmap_slices, maps["r"], facts=facts, q_image=q_map, q=q, **shared)
+    figures.draw("rsurface", statmap_surface, maps["r"], facts=facts, **shared)
+    figures.draw(
+        "rhist",
+        score_histogram,
+        r,
+        facts={"n_voxels": int(np.isfinite(r).sum())},
+        title="Distribution of mean held-out r",
+        xlabel="mean held-out r",
+        significant=significant,
+        significant_label=f"with q < {q:g}",
+    )
+    if significant is None:
+        figures.skip("qslices", "there is no map of q")
+    elif not significant.any():
+        figures.skip("qslices", f"no voxel has q < {q:g}")
+    else:
+        figures.draw(
+            "qslices",
+            statmap_slices,
+            maps["r"],
+            facts={"q": q, "n_voxels": int(significant.sum())},
+            title=f"Mean held-out r where q < {q:g}",
+            unit="mean held-out r",
+            vmax=vmax,
+            q_image=q_map,
+            q=q,
+            only_significant=True,
+        )
 
 
 def _draw_t(

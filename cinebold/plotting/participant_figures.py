@@ -26,6 +26,7 @@ from cinebold.plotting.surface import statmap_surface
 from cinebold.plotting.words import wordcloud_figure, worth_reading
 
 _NO_TEST = "no permutation test was run"
+_NO_REPEAT = "no film was shown in two runs"
 _CURVES = 6  #: how many columns of a feature space the design figure shows
 
 
@@ -56,102 +57,94 @@ def draw_participant_figures(
     Returns the files written, the list last.
     """
     figures = FigureSet(out_prefix)
-    _draw_scores(figures, maps, q)
-    model = _load_model(model_prefix)
-    runs = _load_designs(designs)
-    _draw_designs(figures, runs, model, film_names or {})
-    if "alpha" in maps:
-        chosen = map_values(maps["alpha"])
-        figures.draw(
-            "alphas", alpha_histogram, chosen, alphas, facts={"n_voxels": int(np.isfinite(chosen).sum())}
-        )
-    else:
-        figures.skip("alphas", "there is no map of alphas")
-    if model is None:
+    with figures.attempt("rslices", "rsurface", "rhist", "qslices"):
+        _draw_r(figures, maps, q)
+    for key, statistic, title, unit, why_absent in (
+        ("rsquaredslices", "rsquared", "Held-out R²", "held-out R²", "there is no map of R²"),
+        ("ceilingslices", "noiseceiling", "Noise ceiling", "highest r a model can reach", _NO_REPEAT),
+    ):
+        with figures.attempt(key):
+            _draw_slices(figures, key, maps.get(statistic), title, unit, why_absent)
+    model, runs = None, []
+    with figures.attempt("delays"):
+        model = _load_model(model_prefix)
+    with figures.attempt("design1"):
+        runs = _load_designs(designs)
+        _draw_designs(figures, runs, model, film_names or {})
+    with figures.attempt("alphas"):
+        _draw_alphas(figures, maps, alphas)
+    if model is not None:
+        with figures.attempt("delays"):
+            _draw_delays(figures, model, maps, q)
+        _draw_word_clouds(figures, model, n_word_clouds)
+    elif "delays" not in figures.not_made:
         figures.skip("delays", "the fitted model is not there")
-        return figures.finish()
-    _draw_delays(figures, model, maps, q)
-    if runs:
-        _draw_word_clouds(figures, model, runs[0].names, n_word_clouds)
     return figures.finish()
 
 
-def _draw_scores(figures: FigureSet, maps: Mapping[str, str | Path], q: float) -> None:
-    q_map = maps.get("q")
-    significant = None
+def _draw_r(figures: FigureSet, maps: Mapping[str, str | Path], q: float) -> None:
+    keys = ("rslices", "rsurface", "rhist", "qslices")
+    if "r" not in maps:
+        for key in keys:
+            figures.skip(key, "there is no map of r")
+        return
+    r, q_map = map_values(maps["r"]), maps.get("q")
+    unit, vmax = "held-out r", map_top(r)
+    threshold, significant = vmax / 4, None
     if q_map is not None:
-        with np.errstate(invalid="ignore"):
-            significant = map_values(q_map) < q
-    if "r" in maps:
-        r = map_values(maps["r"])
-        unit, vmax = "held-out r", map_top(r)
-        threshold = vmax / 4
-        if significant is not None and np.any(significant & (r > 0)):
+        significant = below(q_map, q)
+        if np.any(significant & (r > 0)):
             threshold = min(float(r[significant & (r > 0)].min()), 0.6 * vmax)
-        shared = {"unit": unit, "vmax": vmax, "threshold": threshold}
-        facts = {"vmax": vmax, "threshold": threshold, "q": q, "outlined": q_map is not None}
+    shared = {"title": "Held-out r", "unit": unit, "vmax": vmax, "threshold": threshold}
+    facts = {"vmax": vmax, "threshold": threshold, "q": q, "outlined": q_map is not None}
+    figures.draw("rslices", statmap_slices, maps["r"], facts=facts, q_image=q_map, q=q, **shared)
+    figures.draw("rsurface", statmap_surface, maps["r"], facts=facts, **shared)
+    figures.draw(
+        "rhist",
+        score_histogram,
+        r,
+        facts={"n_voxels": int(np.isfinite(r).sum())},
+        title="Distribution of held-out r",
+        xlabel="held-out r (Pearson correlation)",
+        significant=significant,
+        significant_label=f"with q < {q:g}",
+    )
+    if significant is None:
+        figures.skip("qslices", _NO_TEST)
+    elif not significant.any():
+        figures.skip("qslices", f"no voxel has q < {q:g}")
+    else:
         figures.draw(
-            "rslices",
+            "qslices",
             statmap_slices,
             maps["r"],
-            facts=facts,
-            title="Held-out r",
+            facts={"q": q, "n_voxels": int(significant.sum())},
+            title=f"Held-out r where q < {q:g}",
+            unit=unit,
+            vmax=vmax,
             q_image=q_map,
             q=q,
-            **shared,
+            only_significant=True,
         )
-        figures.draw("rsurface", statmap_surface, maps["r"], facts=facts, title="Held-out r", **shared)
-        figures.draw(
-            "rhist",
-            score_histogram,
-            r,
-            facts={"n_voxels": int(np.isfinite(r).sum())},
-            title="Distribution of held-out r",
-            xlabel="held-out r (Pearson correlation)",
-            significant=significant,
-            significant_label=f"with q < {q:g}",
-        )
-        if significant is None:
-            figures.skip("qslices", _NO_TEST)
-        elif not significant.any():
-            figures.skip("qslices", f"no voxel has q < {q:g}")
-        else:
-            figures.draw(
-                "qslices",
-                statmap_slices,
-                maps["r"],
-                facts={"q": q, "n_voxels": int(significant.sum())},
-                title=f"Held-out r where q < {q:g}",
-                unit=unit,
-                vmax=vmax,
-                q_image=q_map,
-                q=q,
-                only_significant=True,
-            )
-    else:
-        for key in ("rslices", "rsurface", "rhist", "qslices"):
-            figures.skip(key, "there is no map of r")
-    for key, statistic, title, unit in (
-        ("rsquaredslices", "rsquared", "Held-out R\N{SUPERSCRIPT TWO}", "held-out R\N{SUPERSCRIPT TWO}"),
-        ("ceilingslices", "noiseceiling", "Noise ceiling", "highest r a model can reach"),
-    ):
-        if statistic in maps:
-            vmax = map_top(map_values(maps[statistic]))
-            facts = {"vmax": vmax, "threshold": vmax / 4}
-            figures.draw(
-                key,
-                statmap_slices,
-                maps[statistic],
-                facts=facts,
-                title=title,
-                unit=unit,
-                vmax=vmax,
-                threshold=vmax / 4,
-            )
-        elif statistic == "noiseceiling":
-            figures.skip(key, "no film was shown in two runs")
-        else:
-            figures.skip(key, "there is no map of R\N{SUPERSCRIPT TWO}")
+
+
+def _draw_slices(
+    figures: FigureSet, key: str, image: str | Path | None, title: str, unit: str, why_absent: str
+) -> None:
+    if image is None:
+        figures.skip(key, why_absent)
+        return
+    vmax = map_top(map_values(image))
+    scale = {"vmax": vmax, "threshold": vmax / 4}
+    figures.draw(key, statmap_slices, image, facts=scale, title=title, unit=unit, **scale)
+
+
+def _draw_alphas(figures: FigureSet, maps: Mapping[str, str | Path], grid: Sequence[float]) -> None:
+    if "alpha" not in maps:
+        figures.skip("alphas", "there is no map of alphas")
+        return
+    chosen = map_values(maps["alpha"])
+    figures.draw("alphas", alpha_histogram, chosen, grid, facts={"n_voxels": int(np.isfinite(chosen).sum())})
 
 
 def _draw_designs(figures: FigureSet, runs: Sequence[Any], model: Any, film_names: Mapping[str, str]) -> None:
@@ -161,16 +154,15 @@ def _draw_designs(figures: FigureSet, runs: Sequence[Any], model: Any, film_name
         columns, names = {}, {}
         for space, features in run.features.items():
             columns[space], names[space] = _shown_columns(features, run.names.get(space, ()), space, model)
-        time_s = np.arange(len(run.has_film)) * run.tr_s
         films = [
-            (_film_label(run, index, film_names), start * run.tr_s, end * run.tr_s)
-            for index in range(len(run.film_ids))
+            (film_names.get(film_id, f"film {index + 1}"), start * run.tr_s, end * run.tr_s)
+            for index, film_id in enumerate(run.film_ids)
             for start, end in stretches(np.asarray(run.film_of_volume) == index)
         ]
         figures.draw(
             f"design{number}",
             design_figure,
-            time_s,
+            np.arange(len(run.has_film)) * run.tr_s,
             columns,
             run.has_film,
             sorted(films, key=lambda film: film[1]),
@@ -189,10 +181,8 @@ def _shown_columns(features: np.ndarray, names: Sequence[str], space: str, model
     reducer = model.reducers.get(space) if model is not None else None
     if reducer is None or reducer.components is None:
         return features[:, :_CURVES], list(names[:_CURVES])
-    components = with_fixed_sign(reducer.components)[:_CURVES]
-    return (features - reducer.mean) / reducer.scale @ components.T, [
-        f"PC {i:02d}" for i in range(len(components))
-    ]
+    shown = reducer.scores(features)[:, :_CURVES]
+    return shown, [f"PC {i:02d}" for i in range(shown.shape[1])]
 
 
 def _draw_delays(figures: FigureSet, model: Any, maps: Mapping[str, str | Path], q: float) -> None:
@@ -231,13 +221,12 @@ def _draw_delays(figures: FigureSet, model: Any, maps: Mapping[str, str | Path],
     )
 
 
-def _draw_word_clouds(
-    figures: FigureSet, model: Any, names: Mapping[str, Sequence[str]], n_word_clouds: int
-) -> None:
+def _draw_word_clouds(figures: FigureSet, model: Any, n_word_clouds: int) -> None:
     for space, reducer in model.reducers.items():
+        names = model.names.get(space, ())
         if reducer.components is None:
             figures.skip(f"loadings{space}00", "there was no PCA, so the columns are the features themselves")
-        elif not worth_reading(names.get(space, ())):
+        elif not worth_reading(names):
             figures.skip(f"loadings{space}00", "the columns have no names worth reading")
         else:
             for k, component in enumerate(with_fixed_sign(reducer.components)[:n_word_clouds]):
@@ -245,14 +234,16 @@ def _draw_word_clouds(
                 figures.draw(
                     f"loadings{space}{k:02d}",
                     wordcloud_figure,
-                    dict(zip(names[space], component.tolist(), strict=True)),
+                    dict(zip(names, component.tolist(), strict=True)),
                     facts={"space": space, "component": k, "variance_explained": share},
                     title=f"{space}, component {k:02d} ({100 * share:.1f} % of variance)",
                 )
 
 
-def _film_label(run: Any, index: int, film_names: Mapping[str, str]) -> str:
-    return film_names.get(run.film_ids[index], f"film {index + 1}")
+def below(q_map: str | Path, q: float) -> np.ndarray:
+    """Where a map of q values is below `q`; False where it has no value."""
+    with np.errstate(invalid="ignore"):
+        return map_values(q_map) < q
 
 
 def map_values(path: str | Path) -> np.ndarray:

@@ -45,7 +45,10 @@ def statmap_surface(
         for column, (hemisphere, view, looks_along) in enumerate(_VIEWS):
             axes = figure.add_axes((0.005 + column * 0.225, 0.09, 0.22, 0.72))
             _draw_hemisphere(
-                axes, hemisphere, looks_along, scale.rgba(_sampled(values, image.affine, hemisphere))
+                axes,
+                hemisphere,
+                looks_along,
+                scale.rgba(sampled_on_surface(values, image.affine, hemisphere)),
             )
             axes.set_title(
                 f"{hemisphere}, {view}", fontsize=8, color=MUTED, loc="center", fontweight="normal", y=-0.11
@@ -110,7 +113,7 @@ def _inflated(hemisphere: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return vertices, triangles, np.asarray(load_surf_data(files[f"sulc_{hemisphere}"]), dtype=float)
 
 
-def _sampled(values: np.ndarray, affine: np.ndarray, hemisphere: str) -> np.ndarray:
+def sampled_on_surface(values: np.ndarray, affine: np.ndarray, hemisphere: str) -> np.ndarray:
     """A volume's values (n_vertices,) between the white and the pial surface; NaN where there are none."""
     import nibabel
     from nilearn.surface import vol_to_surf

@@ -149,8 +149,9 @@ def _simulate_run(
         series,
         motion,
         cosines,
-        white=brain.white[brain.mask],
-        csf=brain.csf[brain.mask],
+        # Like fMRIPrep's eroded masks, the tissue means hold no voxel that responds to films.
+        white=np.where(brain.labels > 0, 0, brain.white)[brain.mask],
+        csf=np.where(brain.labels > 0, 0, brain.csf)[brain.mask],
         n_non_steady=settings.n_non_steady,
     )
     func_dir = out_dir / "derivatives" / "fmriprep" / f"sub-{label}" / "func"

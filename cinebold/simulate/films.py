@@ -38,20 +38,25 @@ def procedural_frames(
     scene_seconds: tuple[float, float],
 ) -> Iterator[np.ndarray]:
     """The frames of a procedural film, uint8 RGB (rows, columns, 3), one after the other."""
-    made = 0
+    made, scene = 0, 0
+    luminance = contrast = 0.5
     while made < n_frames:
         length = max(1, round(rng.uniform(*scene_seconds) * frames_per_second))
         if n_frames - made - length < scene_seconds[0] * frames_per_second:
             length = n_frames - made  # no scene shorter than the shortest: the last one takes the rest
         pattern = _SCENES[rng.choice(len(_SCENES), p=_SCENE_SHARES)](rng, frame_shape)
-        luminance = rng.uniform(0.15, 0.85)
-        contrast = rng.uniform(0.05, 0.5, 2)  # from, to: a slow change within the scene
+        # Bright follows dark and strong follows weak: had scenes no memory, much of what a film does would be slower
+        # than the high-pass filter of an analysis and lost to it.
+        luminance = 1 - luminance if scene % 2 else rng.uniform(0.15, 0.85)
+        contrast = 1 - contrast if scene % 2 else rng.uniform(0.05, 0.95)
+        level = contrast * rng.uniform(0.7, 1.0, 2) / 2  # from, to: a slow change within the scene
         tint = 1 + rng.uniform(-0.15, 0.15, 3)
         for i in range(length):
-            level = contrast[0] + (contrast[1] - contrast[0]) * i / length
-            grey = luminance + level * pattern(i / frames_per_second)
+            strength = level[0] + (level[1] - level[0]) * i / length
+            grey = luminance + strength * pattern(i / frames_per_second)
             yield (np.clip(grey[:, :, None] * tint, 0, 1) * 255 + 0.5).astype(np.uint8)
         made += length
+        scene += 1
 
 
 def write_film(

@@ -67,7 +67,7 @@ def head_motion(n_volumes: int, tr_s: float, rng: np.random.Generator) -> np.nda
 
     size = np.array([0.10, 0.15, 0.25, 0.004, 0.002, 0.002])  # typical deviation over a run
     walk = gaussian_filter1d(
-        np.cumsum(rng.standard_normal((n_volumes, 6)), axis=0), 20 / tr_s, axis=0, mode="nearest"
+        np.cumsum(rng.standard_normal((n_volumes, 6)), axis=0), 60 / tr_s, axis=0, mode="nearest"
     )
     walk -= walk[0]
     walk /= walk.std(axis=0)
