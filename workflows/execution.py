@@ -59,7 +59,7 @@ def configure_nipype(verbose: int = 0) -> None:
                 "stop_on_first_crash": "false",
                 "remove_unnecessary_outputs": "false",
                 "hash_method": "timestamp",
-                "poll_sleep_duration": "0.2",
+                "poll_sleep_duration": "0.02",
                 "check_version": "false",
             },
             "logging": {

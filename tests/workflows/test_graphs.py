@@ -1,0 +1,128 @@
+"""Graphs are built from specifications alone, and say what they need of the machine."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cinebold.encoding.settings import EncodingSettings
+from workflows.base import graphs_of_film, graphs_of_participant, init_cinebold_wf
+from workflows.resources import bounded, fit_gb, preparation_gb
+from workflows.specifications import (
+    BoldPreparation,
+    FeatureExtraction,
+    FeatureSpace,
+    Hardware,
+    ParticipantAnalysis,
+    Presentation,
+    Run,
+)
+from workflows.stimuli import film_field
+
+HARDWARE = Hardware(n_procs=2, omp_nthreads=2, memory_mb=4096)
+SPACES = (FeatureSpace("a", "low_level"), FeatureSpace("b", "motion_energy"))
+
+
+@pytest.fixture
+def analyses(tmp_path):
+    """Two participants; both saw shared.mp4, each saw films of its own. The files exist and are empty."""
+
+    def touch(name):
+        path = tmp_path / name
+        path.touch()
+        return str(path)
+
+    def run(who, k):
+        films = (f"sub{who}run{k}.mp4", "shared.mp4")
+        return Run(
+            label=f"task-film_run-{k}",
+            entities={"task": "film", "run": str(k)},
+            bold=touch(f"bold{who}{k}.nii"),
+            brain_mask=touch(f"mask{who}{k}.nii"),
+            confounds=touch(f"confounds{who}{k}.tsv"),
+            gm_probseg=touch(f"gm{who}.nii"),
+            tr_s=2.0,
+            n_volumes=100,
+            shape=(20, 24, 20),
+            presentations=tuple(Presentation(touch(f), f, 30.0 * i, 30.0) for i, f in enumerate(films)),
+        )
+
+    return [
+        ParticipantAnalysis(
+            participant=who,
+            space="MNI",
+            resolution_label="3mm",
+            recipe="test",
+            runs=(run(who, 1), run(who, 2)),
+            spaces=SPACES,
+            bold=BoldPreparation(),
+            encoding=EncodingSettings(),
+            delays_s=(2.0, 4.0),
+            output_dir=str(tmp_path / "out"),
+            prefix=f"sub-{who}/func/sub-{who}",
+            model_prefix=f"models/sub-{who}",
+            figures_prefix=f"sub-{who}/figures/sub-{who}",
+        )
+        for who in ("01", "02")
+    ]
+
+
+def extractions_of(analyses, tmp_path):
+    films = {p.film_name: p.film for a in analyses for run in a.runs for p in run.presentations}
+    return [
+        FeatureExtraction(path, name, SPACES, tuple(str(tmp_path / f"{name}_{s.name}.h5") for s in SPACES))
+        for name, path in films.items()
+    ]
+
+
+def test_each_film_is_extracted_once_for_all_who_saw_it(analyses, tmp_path):
+    workflow = init_cinebold_wf(
+        tmp_path, HARDWARE, recipe="test", extractions=extractions_of(analyses, tmp_path), analyses=analyses
+    )
+    names = workflow.list_node_names()
+    extracting = [name for name in names if name.startswith("stimuli_wf.film_")]
+    assert len(extracting) == 5  # four films of their own and the shared one
+    graph = workflow._create_flat_graph()
+    shared = next(node for node in graph if node.name == film_field("shared.mp4"))
+    assert shared.n_procs == 2
+    assert {"sub_01_wf.fit", "sub_02_wf.fit"} <= set(names)
+
+
+def test_a_film_is_a_gpu_node_only_on_a_gpu(analyses, tmp_path):
+    for device, expected in (("cpu", False), ("cuda:0", True)):
+        workflow = init_cinebold_wf(
+            tmp_path,
+            replace(HARDWARE, device=device),
+            recipe="test",
+            extractions=extractions_of(analyses, tmp_path),
+        )
+        node = workflow.get_node(f"stimuli_wf.{film_field('shared.mp4')}")
+        assert bool(node.is_gpu_node()) is expected
+
+
+def test_a_film_that_fails_is_the_failure_of_those_who_saw_it(analyses):
+    own = graphs_of_film("sub01run1.mp4")[0]
+    assert own in graphs_of_participant(analyses[0])
+    assert own not in graphs_of_participant(analyses[1])
+    assert graphs_of_film("shared.mp4")[0] in graphs_of_participant(analyses[1])
+
+
+def test_films_with_like_names_have_nodes_of_their_own():
+    names = ["a b.mp4", "a_b.mp4", "x/a_b.mp4", "a_b.mkv", "фильм.mp4", "-.mp4"]
+    fields = [film_field(name) for name in names]
+    assert len(set(fields)) == len(names)
+    assert all(field.isidentifier() for field in fields)
+
+
+def test_memory_grows_with_the_run_and_is_bounded_by_the_machine(analyses):
+    run = analyses[0].runs[0]
+    longer = replace(run, n_volumes=10 * run.n_volumes, shape=(97, 115, 97))
+    assert preparation_gb(longer, BoldPreparation()) > preparation_gb(run, BoldPreparation())
+    assert fit_gb((longer,) * 4, 4096) > fit_gb((run,) * 2, 4096)
+    assert bounded(1000.0, HARDWARE) < HARDWARE.memory_mb / 1024
+
+
+def test_a_work_directory_is_kept_apart_by_recipe(analyses, tmp_path):
+    one, other = (init_cinebold_wf(tmp_path, HARDWARE, recipe=recipe) for recipe in ("one", "other"))
+    assert Path(one.base_dir) == tmp_path
+    assert one.name != other.name
