@@ -38,12 +38,13 @@ def leave_one_run_out(rows: Rows, max_delay: int) -> list[TrainingSet]:
             f"No fold is possible with one run ({', '.join(rows.labels)}): held-out scores need at least "
             "two runs."
         )
+    for run, label in enumerate(rows.labels):
+        if not rows.used[rows.run == run].any():
+            raise InputError(f"Run {label} has no usable volume that a film touches: leave the run out.")
     sets = []
     for run, label in enumerate(rows.labels):
         in_run = rows.run == run
         test = in_run & rows.used
-        if not test.any():
-            raise InputError(f"Run {label} has no usable volume that a film touches: leave the run out.")
         candidates = rows.used & ~in_run
         train = candidates & ~rows.touching(rows.films_of(in_run))
         if not train.any():

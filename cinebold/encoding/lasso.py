@@ -12,6 +12,8 @@ from cinebold.errors import SettingError
 logger = logging.getLogger(__name__)
 
 _TOLERANCE = 1e-8
+#: Scores that choose alpha need fewer digits than weights that are kept.
+_SELECTION_TOLERANCE = 1e-5
 _MAX_ITERATIONS = 10_000
 _CHUNK = 256
 

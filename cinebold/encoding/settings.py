@@ -20,7 +20,7 @@ class EncodingSettings:
     pca: float | None = 0.95  #: below 1 a share of variance, else a number of components; None: no PCA
     standardise: bool = True  #: features to unit variance on the training rows before the PCA
     n_permutations: int = 1000  #: circular shifts of the held-out predictions; 0: no test
-    minimum_shift_s: float = 20.0  #: the least circular shift
+    minimum_shift_s: float = 20.0  #: at least one run is shifted by this much in each permutation
     q: float = 0.05  #: false discovery rate for which maps are reported
     seed: int = 0
     voxel_tile: int = 4096  #: how many voxels are in memory at once; changes no result

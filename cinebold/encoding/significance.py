@@ -40,23 +40,29 @@ class ShiftTest:
 def draw_shifts(
     n_volumes: Sequence[int], minimum_shift: int, n_permutations: int, seed: int
 ) -> tuple[np.ndarray, list[str]]:
-    """Random shifts (n_permutations, n_runs) of at least `minimum_shift` volumes either way, and warnings.
+    """Random shifts (n_permutations, n_runs), uniform over all shifts of each run, and warnings.
 
-    Drawn once from the seed, before any voxel is looked at.
+    Draws in which no run is shifted by at least `minimum_shift` volumes either way are replaced, as they are
+    next to no shift. More than this must not be forbidden: the test is exact because circular shifts form a
+    group, and with short shifts ruled out in every run it rejects up to 8 % of the true null hypotheses at
+    the level .05. Drawn once from the seed, before any voxel is looked at.
     """
+    lengths = np.asarray(n_volumes)
+    warnings = []
+    least = min(minimum_shift, int(lengths.max()) // 4)
+    if least < minimum_shift:
+        warnings.append(
+            f"The longest run has {lengths.max()} volumes, too few for shifts of at least {minimum_shift} "
+            "volumes: the "
+            f"least shift is {least} volumes, and the p values of slow responses are rough."
+        )
     generator = np.random.default_rng(seed)
-    warnings, columns = [], []
-    for n in n_volumes:
-        least = max(minimum_shift, 1)
-        if n < 3 * least:
-            least = max(n // 3, 1)
-            warnings.append(
-                f"A run of {n} volumes is too short for shifts of at least {minimum_shift} volumes: its "
-                "least shift is "
-                f"{least} volumes, and p values may be too small."
-            )
-        columns.append(generator.integers(least, n - least, size=n_permutations, endpoint=True))
-    return np.stack(columns, axis=1), list(dict.fromkeys(warnings))
+    shifts = np.zeros((n_permutations, len(lengths)), dtype=np.int64)
+    small = np.ones(n_permutations, dtype=bool)
+    while small.any():
+        shifts[small] = generator.integers(0, lengths, size=(int(small.sum()), len(lengths)))
+        small = (np.minimum(shifts, lengths - shifts) < least).all(axis=1)
+    return shifts, warnings
 
 
 def shifted_r_at_least(

@@ -1,0 +1,66 @@
+"""Runs with planted responses."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from cinebold.design.delays import delayed
+from cinebold.design.run_design import RunDesign
+
+
+@pytest.fixture(scope="session")
+def simulate_runs() -> Callable[..., tuple[list[RunDesign], list[np.ndarray]]]:
+    """A function that makes runs: half of the voxels follow the film, the others are noise."""
+
+    def simulate(
+        lengths=(60, 70, 80),
+        n_features=6,
+        n_targets=40,
+        signal=1.0,
+        autocorrelation=0.0,
+        clip=0,
+        delays=(1, 2),
+        dtype=np.float64,
+        spaces=("a",),
+        seed=0,
+    ):
+        rng = np.random.default_rng(seed)
+        n_planted = n_targets // 2
+        weights = {
+            space: rng.normal(size=(n_features * len(delays), n_targets)) * (np.arange(n_targets) < n_planted)
+            for space in spaces
+        }
+        shared = {space: rng.normal(size=(clip, n_features)) for space in spaces}
+        designs, responses = [], []
+        for run, n in enumerate(lengths):
+            features = {}
+            film = np.zeros(n, dtype=np.int64)
+            for space in spaces:
+                features[space] = rng.normal(size=(n, n_features))
+                if clip:
+                    features[space][n - clip :] = shared[space]
+                    film[n - clip :] = 1
+            drive = sum(delayed(features[space], delays) @ weights[space] for space in spaces)
+            drive /= np.maximum(drive.std(axis=0), 1e-12)
+            noise = rng.normal(size=(n + 50, n_targets))
+            for t in range(1, n + 50):
+                noise[t] += autocorrelation * noise[t - 1]
+            noise = noise[50:] * np.sqrt(1 - autocorrelation**2)
+            response = signal * drive * (np.arange(n_targets) < n_planted) + noise
+            responses.append(((response - response.mean(axis=0)) / response.std(axis=0)).astype(dtype))
+            designs.append(
+                RunDesign(
+                    label=f"run-{run}",
+                    tr_s=1.0,
+                    features=features,
+                    has_film=np.ones(n, dtype=bool),
+                    film_of_volume=film,
+                    film_ids=(f"film-{run}", "clip") if clip else (f"film-{run}",),
+                    keep=np.ones(n, dtype=bool),
+                    names={space: tuple(f"{space}{i}" for i in range(n_features)) for space in spaces},
+                )
+            )
+        return designs, responses
+
+    return simulate
