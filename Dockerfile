@@ -7,13 +7,13 @@ RUN apt-get update -q && apt-get install -y -q --no-install-recommends python3 p
 RUN python3 -m venv /opt/cinebold
 ARG CONSTRAINTS=constraints-cpu.txt
 # The dependencies first: they change less often than the program.
-COPY pyproject.toml constraints-cpu.txt README.md LICENSE /src/
-RUN mkdir -p /src/cinebold && touch /src/cinebold/__init__.py && cd /src \
-    && /opt/cinebold/bin/pip install --no-cache-dir -q -c ${CONSTRAINTS} '.[validate]' \
-    && /opt/cinebold/bin/pip uninstall -q -y cinebold && rm -rf /src/cinebold
+COPY pyproject.toml constraints-cpu.txt /src/
+RUN cd /src && python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        print(*p['dependencies'], *p['optional-dependencies']['validate'], sep='\n')" > requirements.txt \
+    && /opt/cinebold/bin/pip install --no-cache-dir -q -c ${CONSTRAINTS} -r requirements.txt
 COPY . /src
 RUN cd /src && /opt/cinebold/bin/pip install --no-cache-dir -q --no-deps . \
-    && /opt/cinebold/bin/python -m compileall -q /opt/cinebold/lib >/dev/null || true
+    && /opt/cinebold/bin/python -m compileall -q /opt/cinebold/lib > /dev/null || true
 
 FROM ${BASE_IMAGE}
 RUN apt-get update -q && apt-get install -y -q --no-install-recommends python3 fonts-dejavu-core \
