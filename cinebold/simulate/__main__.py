@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bars")
     invented = parser.add_argument_group("an invented dataset")
     invented.add_argument(
-        "--tr", type=float, default=2.0, metavar="S", help="seconds from volume to volume (default 2)"
+        "--tr", type=float, default=1.5, metavar="S", help="seconds from volume to volume (default 1.5)"
     )
     invented.add_argument(
         "--resolution", type=float, default=4.0, metavar="MM", help="voxel size (default 4)"

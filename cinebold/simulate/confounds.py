@@ -8,6 +8,7 @@ import numpy as np
 
 from cinebold.files import write_json, write_text
 from cinebold.simulate.noise import MOTION_AXES
+from cinebold.simulate.signals import with_fixed_sign
 
 Table = dict[str, np.ndarray]
 
@@ -144,10 +145,7 @@ def _compcor(
     values = series - basis @ np.linalg.lstsq(basis, series.astype(np.float64), rcond=None)[0]
     values /= np.maximum(values.std(axis=0), 1e-12)
     left, singular, _ = np.linalg.svd(values, full_matrices=False)
-    left = left[:, :n_components]
-    left = left * np.sign(
-        left[np.abs(left).argmax(axis=0), np.arange(left.shape[1])]
-    )  # a sign that does not depend on LAPACK
+    left = with_fixed_sign(left[:, :n_components])
     share = singular**2 / (singular**2).sum()
     facts = [
         {

@@ -51,9 +51,8 @@ def simulate_dataset(
     with threadpool_limits(1):
         programme = make_programme(out_dir / "stimuli", settings, progress=progress)
         features, fingerprints = extract_all(out_dir / "stimuli", programme.films, progress=progress)
-        directions = draw_directions(
-            features, settings.n_directions, np.random.default_rng([settings.seed, 2])
-        )
+        rng = np.random.default_rng([settings.seed, 2])
+        directions = draw_directions(features, settings.n_directions, settings.n_components, rng)
         times_s = (np.arange(programme.n_volumes) + 0.5) * settings.tr_s
         signals = [run_signals(run, features, directions, times_s) for run in programme.runs]
         directions, signals = scale_directions(directions, signals)

@@ -87,9 +87,8 @@ def simulate_on_layout(
                 shown_s[showing.film] = max(showing.duration_s, shown_s.get(showing.film, 0.0))
         provide_films(out_dir / "stimuli", shown_s, Path(films_dir), progress=progress)
         features, fingerprints = extract_all(out_dir / "stimuli", sorted(shown_s), progress=progress)
-        directions = draw_directions(
-            features, settings.n_directions, np.random.default_rng([settings.seed, 2])
-        )
+        rng = np.random.default_rng([settings.seed, 2])
+        directions = draw_directions(features, settings.n_directions, settings.n_components, rng)
         signals = [run_signals(run.showings, features, directions, run.volume_times_s) for run in runs]
         directions, signals = scale_directions(directions, signals)
 

@@ -16,7 +16,7 @@ class SimulationSettings:
 
     n_participants: int = 3
     n_runs: int = 3
-    tr_s: float = 2.0
+    tr_s: float = 1.5
     resolution_mm: float = 4.0
     seed: int = 0
     snr: float = 1.0  #: multiplies the standard deviation of the signal in every planted voxel
@@ -32,8 +32,9 @@ class SimulationSettings:
     tail_s: float = 10.0  #: blank after the last film
     n_non_steady: int = 1  #: first volumes that are too bright and flagged as such in the confounds
     anat_resolution_mm: float = 2.0
-    best_r_range: tuple[float, float] = (0.6, 0.85)
+    best_r_range: tuple[float, float] = (0.65, 0.9)
     n_directions: int = 3  #: random feature directions of a region and feature space
+    n_components: int = 4  #: principal components of a feature space in which its directions lie
     ar1: float = 0.3
     drift_sd: float = 1.0  #: of each slow cosine, in units of the noise
     motion_sd: float = 0.6  #: of the motion artefact, in units of the noise
@@ -41,7 +42,7 @@ class SimulationSettings:
 
     def __post_init__(self) -> None:
         positive = ("n_participants", "n_runs", "tr_s", "resolution_mm", "film_seconds", "frames_per_second")
-        for name in (*positive, "anat_resolution_mm", "n_directions", "signal_change_percent"):
+        for name in (*positive, "anat_resolution_mm", "n_directions", "n_components", "signal_change_percent"):
             if not getattr(self, name) > 0:
                 raise SettingError(f"{name} must be above zero, and it is {getattr(self, name)}.")
         for name in (
@@ -80,7 +81,8 @@ def quick_settings(**changes: object) -> SimulationSettings:
         "n_participants": 2,
         "resolution_mm": 8.0,
         "anat_resolution_mm": 4.0,
-        "film_seconds": 120.0,
+        "tr_s": 1.0,
+        "film_seconds": 160.0,
         "shared_seconds": 16.0,
         "frame_shape": (48, 80),
         "frames_per_second": 10,

@@ -43,25 +43,37 @@ class Directions:
 
 
 def draw_directions(
-    features: Mapping[str, Mapping[str, "FeatureSeries"]], n_directions: int, rng: np.random.Generator
+    features: Mapping[str, Mapping[str, "FeatureSeries"]],
+    n_directions: int,
+    n_components: int,
+    rng: np.random.Generator,
 ) -> list[Directions]:
     """Random weights for each region and feature space it responds to; `features` is film -> space -> series.
 
-    Means and scales are over the windows of all films, each film once. Weights are standard normal on z-scored
-    features, so that the drive lies mostly in the directions in which features vary most.
+    Means and scales are over the windows of all films, each film once. Weights are standard normal in the space of
+    the `n_components` strongest principal components of the z-scored features: voxels respond to what varies in the
+    films, as tuning that is smooth over channels does, and a model with few components can find them.
     """
     drawn = []
     for region in REGIONS:
         for space in region.spaces:
             series = [spaces[space] for spaces in features.values()]
             values = np.concatenate([one.values for one in series]).astype(np.float64)
-            scale = values.std(axis=0)
-            scale = np.where(
-                scale > 1e-6 * np.abs(values).max(), scale, np.inf
-            )  # a constant feature drives nothing
-            weights = rng.standard_normal((values.shape[1], n_directions))
-            drawn.append(Directions(region.name, space, series[0].names, values.mean(axis=0), scale, weights))
+            mean, scale = values.mean(axis=0), values.std(axis=0)
+            # A constant feature drives nothing.
+            scale = np.where(scale > 1e-6 * np.maximum(np.abs(values).max(axis=0), 1e-12), scale, np.inf)
+            standardised = (values - mean) / scale
+            _, vectors = np.linalg.eigh(standardised.T @ standardised)
+            strongest = with_fixed_sign(vectors[:, ::-1][:, :n_components])
+            weights = strongest @ rng.standard_normal((strongest.shape[1], n_directions))
+            drawn.append(Directions(region.name, space, series[0].names, mean, scale, weights))
     return drawn
+
+
+def with_fixed_sign(columns: np.ndarray) -> np.ndarray:
+    """Columns whose entry of the largest magnitude is positive, which does not depend on the linear algebra library."""
+    strongest = np.abs(columns).argmax(axis=0)
+    return columns * np.sign(columns[strongest, np.arange(columns.shape[1])])
 
 
 def run_signals(
