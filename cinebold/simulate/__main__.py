@@ -30,9 +30,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("out_dir", type=Path, metavar="OUT_DIR", help="a new or empty directory")
     parser.add_argument("--participants", nargs="+", default=None, metavar="N|LABEL",
-                        help="how many participants (default 3); with --like: the labels to take (default all)")  # fmt: skip
+                        help="how many (default 3); with --like: the labels to take (default all)")  # fmt: skip
     parser.add_argument("--runs", type=int, default=None, metavar="N",
-                        help="runs of each participant (default 3); with --like: at most so many a task and session")  # fmt: skip
+                        help="of each participant (default 3); with --like: at most so many a task")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of every random number (default 0)")
     parser.add_argument("--snr", type=float, default=1.0, help="multiplies the signal (default 1)")
     parser.add_argument("--films", type=Path, metavar="DIR", help="real films instead of procedural ones")

@@ -16,8 +16,8 @@ def write_bold(
 ) -> Path:
     """Write (n_volumes, n_voxels) as a 4-D NIfTI in int16 with a slope; zero outside the mask.
 
-    One volume is in memory at a time, and equal series give equal bytes. The step between stored values is 1/32767 of
-    the greatest value, a few thousandths of the noise.
+    One volume is in memory at a time, and equal series give equal bytes. The step between stored values is
+    1/32767 of the greatest value, a few thousandths of the noise.
     """
     header = _header((*mask.shape, len(series)), affine, tr_s)
     slope = np.float32(max(float(series.max()), -float(series.min()), 1e-6) / LARGEST_INT16)

@@ -54,7 +54,8 @@ def make_confounds(
         components, facts = _compcor(series[n_non_steady:, voxels], cosines[n_non_steady:], n_components)
         for k, component in enumerate(components.T):
             column = f"{prefix}_comp_cor_{k:02d}"
-            # Zero in the non-steady-state volumes, as in fMRIPrep, which leaves them out of the decomposition.
+            # Zero in the non-steady-state volumes, as in fMRIPrep, which leaves them out of the
+            # decomposition.
             table[column] = np.concatenate([np.zeros(n_non_steady), component])
             metadata[column] = {"Mask": label, "Method": "aCompCor", "Retained": True, **facts[k]}
     for k, cosine in enumerate(cosines.T):
@@ -95,8 +96,8 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> Table:
 def simple_strategy(table: Table) -> tuple[np.ndarray, np.ndarray]:
     """What nilearn's strategy "simple" regresses out, (n_volumes, k), and which volumes it keeps, (n_volumes,) bool.
 
-    The slow cosines, 24 motion columns, and the mean of white matter and of CSF; the first row of derivatives, which
-    is not defined, takes the second. Non-steady-state volumes are dropped.
+    The slow cosines, 24 motion columns, and the mean of white matter and of CSF; the first row of
+    derivatives, which is not defined, takes the second. Non-steady-state volumes are dropped.
     """
     expansions = ("", "_derivative1", "_power2", "_derivative1_power2")
     names = [name for name in table if name.startswith("cosine")]
@@ -120,7 +121,7 @@ def _expanded(name: str, values: np.ndarray) -> Table:
 
 
 def _framewise(series: np.ndarray, motion: np.ndarray) -> Table:
-    """DVARS (Power et al. 2012; Nichols 2017 for the standardised one) and framewise displacement, head radius 50 mm."""
+    """DVARS (Power et al. 2012; standardised: Nichols 2017) and framewise displacement, head radius 50 mm."""
     dvars = np.sqrt(np.mean(np.square(np.diff(series, axis=0), dtype=np.float64), axis=1))
     lower, upper = np.percentile(series, [25, 75], axis=0)
     robust_sd = (upper - lower) / 1.349
@@ -140,7 +141,7 @@ def _framewise(series: np.ndarray, motion: np.ndarray) -> Table:
 def _compcor(
     series: np.ndarray, cosines: np.ndarray, n_components: int
 ) -> tuple[np.ndarray, list[dict[str, float]]]:
-    """Left singular vectors of the high-passed, standardised series (Behzadi et al. 2007), and their variance shares."""
+    """Left singular vectors of the high-passed, standardised series (Behzadi et al. 2007), and their shares."""
     basis = np.column_stack([np.ones(len(series)), cosines])
     values = series - basis @ np.linalg.lstsq(basis, series.astype(np.float64), rcond=None)[0]
     values /= np.maximum(values.std(axis=0), 1e-12)

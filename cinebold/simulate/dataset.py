@@ -32,8 +32,9 @@ def simulate_dataset(
 ) -> Path:
     """Write a simulated dataset into an empty or new directory; equal settings give equal bytes in every file.
 
-    The raw dataset is `out_dir`, its preprocessed images are in `derivatives/fmriprep`, and what was planted in
-    `derivatives/simulation-truth` (`cinebold.simulate.truth` reads it). All participants see the same films.
+    The raw dataset is `out_dir`, its preprocessed images are in `derivatives/fmriprep`, and what was planted
+    in `derivatives/simulation-truth` (`cinebold.simulate.truth` reads it). All participants see the same
+    films.
 
     Raises
     ------

@@ -21,11 +21,11 @@ LONGEST_SOURCE_S = 120.0
 def provide_films(
     stimuli_dir: Path, shown_s: Mapping[str, float], films_dir: Path, *, progress: bool = False
 ) -> None:
-    """Write a film for every key of `shown_s` (path under `stimuli_dir` -> seconds shown); no two have the same content.
+    """Write a film for every key of `shown_s` (path under `stimuli_dir` -> seconds shown), no two the same.
 
-    Names in order get, first, a copy of each film that lasts long enough, as it is; then excerpts, evenly spread over
-    all films, every other one mirrored, at 96 rows and 15 frames a second. Had two names the same content, an
-    analysis would rightly refuse to train on one and test on the other.
+    Names in order get, first, a copy of each film that lasts long enough, as it is; then excerpts, evenly
+    spread over all films, every other one mirrored, at 96 rows and 15 frames a second. Had two names the same
+    content, an analysis would rightly refuse to train on one and test on the other.
     """
     from tqdm import tqdm
 

@@ -22,8 +22,8 @@ def make_film(
 ) -> Path:
     """Write one procedural film of about `duration_s` seconds (rounded to whole frames) as H.264 in MP4.
 
-    Luminance, contrast, colour, direction and speed are drawn anew at every cut, independently of each other, so that
-    low-level features and motion energy vary and are not collinear.
+    Luminance, contrast, colour, direction and speed are drawn anew at every cut, independently of each other,
+    so that low-level features and motion energy vary and are not collinear.
     """
     n_frames = max(1, round(duration_s * frames_per_second))
     frames = procedural_frames(n_frames, rng, frames_per_second, frame_shape, scene_seconds)
@@ -45,8 +45,8 @@ def procedural_frames(
         if n_frames - made - length < scene_seconds[0] * frames_per_second:
             length = n_frames - made  # no scene shorter than the shortest: the last one takes the rest
         pattern = _SCENES[rng.choice(len(_SCENES), p=_SCENE_SHARES)](rng, frame_shape)
-        # Bright follows dark and strong follows weak: had scenes no memory, much of what a film does would be slower
-        # than the high-pass filter of an analysis and lost to it.
+        # Bright follows dark and strong follows weak: had scenes no memory, much of what a film does would be
+        # slower than the high-pass filter of an analysis and lost to it.
         luminance = 1 - luminance if scene % 2 else rng.uniform(0.15, 0.85)
         contrast = 1 - contrast if scene % 2 else rng.uniform(0.05, 0.95)
         level = contrast * rng.uniform(0.7, 1.0, 2) / 2  # from, to: a slow change within the scene

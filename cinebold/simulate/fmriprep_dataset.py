@@ -23,7 +23,7 @@ def write_fmriprep_description(fmriprep_dir: Path) -> None:
                 "Name": "fMRIPrep",
                 "Version": "23.2.0",
                 "CodeURL": "https://github.com/nipreps/fmriprep/archive/23.2.0.tar.gz",
-                "Description": "Simulated by cinebold-simulate in the layout of this version; fMRIPrep itself never ran.",
+                "Description": "Simulated in the layout of this version; fMRIPrep itself never ran.",
             }
         ],
         "HowToAcknowledge": "Simulated data: nothing to cite.",
@@ -53,7 +53,7 @@ def write_functional(func_dir: Path, stem: str, series: np.ndarray, brain: Brain
 
 
 def bold_sidecar(task: str, tr_s: float, start_time_s: float) -> dict[str, Any]:
-    """The sidecar of a preprocessed series whose slices were shifted to `start_time_s` after the start of each volume."""
+    """The sidecar of a preprocessed series whose slices were all shifted to `start_time_s` into the volume."""
     return {
         "RepetitionTime": tr_s,
         "SkullStripped": True,

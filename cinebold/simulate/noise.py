@@ -34,8 +34,8 @@ def draw_noise(
     nuisance : (n_volumes, n_columns), columns of the confounds table that leak into the voxels
     drift_sd, motion_sd : root-mean-square size of either part in a voxel, in units of the noise
 
-    Drift lies exactly in the span of the cosines and motion artefact in that of the nuisance columns: a regression on
-    both removes them and leaves signal and random noise.
+    Drift lies exactly in the span of the cosines and motion artefact in that of the nuisance columns: a
+    regression on both removes them and leaves signal and random noise.
     """
     n_volumes = len(cosines)
     drift = _mixed(cosines, drift_sd, n_voxels, rng)
@@ -44,7 +44,7 @@ def draw_noise(
 
 
 def autoregressive_noise(n_volumes: int, n_voxels: int, ar1: float, rng: np.random.Generator) -> np.ndarray:
-    """Stationary Gaussian AR(1), x_t = ar1 x_(t-1) + sqrt(1 - ar1^2) e_t, of unit variance: (n_volumes, n_voxels) float32."""
+    """Stationary AR(1) of unit variance, x_t = ar1 x_(t-1) + sqrt(1 - ar1^2) e_t: (n_volumes, n_voxels) float32."""
     noise = rng.standard_normal((n_volumes, n_voxels), dtype=np.float32)
     innovation = np.float32(np.sqrt(1 - ar1**2))
     for t in range(1, n_volumes):

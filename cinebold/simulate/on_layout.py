@@ -29,8 +29,8 @@ from cinebold.simulate.truth import BestR, write_participant_truth, write_truth
 
 logger = logging.getLogger(__name__)
 
-# The BOLD Moments series in template space: 62 x 77 x 61 voxels. Their size is not in the text files; the raw sidecars
-# say slices of 2.5 mm, 2.75 mm apart, and 2.5 mm in plane fits the field of view.
+# The BOLD Moments series in template space: 62 x 77 x 61 voxels. Their size is not in the text files; the raw
+# sidecars say slices of 2.5 mm, 2.75 mm apart, and 2.5 mm in plane fits the field of view.
 GRID_SHAPE = (62, 77, 61)
 VOXEL_MM = (2.5, 2.5, 2.75)
 BRAIN_CENTRE_MM = (0.0, -17.0, 7.0)
@@ -63,8 +63,9 @@ def simulate_on_layout(
     settings : seed, signal and noise; what concerns films and grids is not used
     grid_shape, voxel_mm : the grid of the simulated series, centred on the brain
 
-    The real confounds are mixed into the voxels: slow cosines, six motion parameters, mean CSF and white matter. One
-    run is in memory at a time: about 1 GB on the grid of BOLD Moments. Runs without a confounds table are left out.
+    The real confounds are mixed into the voxels: slow cosines, six motion parameters, mean CSF and white
+    matter. One run is in memory at a time: about 1 GB on the grid of BOLD Moments. Runs without a confounds
+    table are left out.
 
     Raises
     ------

@@ -31,8 +31,8 @@ def draw_participant(
 ) -> Participant:
     """Draw a participant; `signals` are the signals of the directions in each run, (n_volumes, all directions).
 
-    All participants share the directions of a region and most of the voxel mix, so that group tests have something to
-    find; a third of the variance of the mix is the participant's own.
+    All participants share the directions of a region and most of the voxel mix, so that group tests have
+    something to find; a third of the variance of the mix is the participant's own.
     """
     shared = draw_voxel_mix(
         brain.labels, brain.mask, brain.affine, directions, np.random.default_rng(settings.seed)

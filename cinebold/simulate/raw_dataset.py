@@ -11,7 +11,8 @@ BIDS_VERSION = "1.10.0"
 
 README = """# A simulated film dataset
 
-Nobody was scanned. `cinebold-simulate` made this dataset so that an analysis can be compared with a known answer.
+Nobody was scanned. `cinebold-simulate` made this dataset so that an analysis can be compared with a known
+answer.
 
 - `stimuli/` holds the films, and `sub-*/func/*_events.tsv` says when each was shown.
 - `sub-*/func/*_bold.nii.gz` are tiny place-holders: only the preprocessed images are simulated.

@@ -10,8 +10,9 @@ from cinebold.errors import SettingError
 class SimulationSettings:
     """Size, films, signal and noise of a simulated dataset; equal settings give equal bytes.
 
-    Noise has unit variance per voxel (stationary AR(1)); the signal of a planted voxel is scaled such that signal plus
-    noise correlates with the signal at a value drawn from `best_r_range`, before `snr` multiplies the signal.
+    Noise has unit variance per voxel (stationary AR(1)); the signal of a planted voxel is scaled such that
+    signal plus noise correlates with the signal at a value drawn from `best_r_range`, before `snr` multiplies
+    the signal.
     """
 
     n_participants: int = 3
@@ -42,7 +43,13 @@ class SimulationSettings:
 
     def __post_init__(self) -> None:
         positive = ("n_participants", "n_runs", "tr_s", "resolution_mm", "film_seconds", "frames_per_second")
-        for name in (*positive, "anat_resolution_mm", "n_directions", "n_components", "signal_change_percent"):
+        for name in (
+            *positive,
+            "anat_resolution_mm",
+            "n_directions",
+            "n_components",
+            "signal_change_percent",
+        ):
             if not getattr(self, name) > 0:
                 raise SettingError(f"{name} must be above zero, and it is {getattr(self, name)}.")
         for name in (

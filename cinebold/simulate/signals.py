@@ -50,9 +50,10 @@ def draw_directions(
 ) -> list[Directions]:
     """Random weights for each region and feature space it responds to; `features` is film -> space -> series.
 
-    Means and scales are over the windows of all films, each film once. Weights are standard normal in the space of
-    the `n_components` strongest principal components of the z-scored features: voxels respond to what varies in the
-    films, as tuning that is smooth over channels does, and a model with few components can find them.
+    Means and scales are over the windows of all films, each film once. Weights are standard normal in the
+    space of the `n_components` strongest principal components of the z-scored features: voxels respond to
+    what varies in the films, as tuning that is smooth over channels does, and a model with few components can
+    find them.
     """
     drawn = []
     for region in REGIONS:
@@ -129,7 +130,8 @@ def draw_voxel_mix(
 ) -> np.ndarray:
     """How each brain voxel mixes the directions of its region, smooth in space: (all directions, n_voxels) float64.
 
-    `labels` (x, y, z) are the planted regions and `mask` (x, y, z) the brain, whose voxels are listed in C order.
+    `labels` (x, y, z) are the planted regions and `mask` (x, y, z) the brain, whose voxels are listed in C
+    order.
     """
     index_of = {region.name: region.index for region in REGIONS}
     voxel_labels = labels[mask]
@@ -169,7 +171,7 @@ def scale_directions(
 
 
 def scale_mix(mix: np.ndarray, signals: Sequence[np.ndarray], sd: np.ndarray) -> np.ndarray:
-    """Scale the mix (all directions, n_voxels) such that the signal has the deviation `sd` (n_voxels,) over the runs."""
+    """Scale the mix (all directions, n_voxels) such that the signal deviates by `sd` (n_voxels,) over the runs."""
     covariance = np.mean([np.cov(run.T, bias=True) for run in signals], axis=0)
     variance = np.einsum("kv,kv->v", mix, covariance @ mix)
     return mix * sd / np.sqrt(np.where(variance > 0, variance, np.inf))

@@ -128,7 +128,8 @@ def _real_films(
 ) -> tuple[list[list[tuple[str, float]]], list[tuple[str, float]]]:
     """Deal the films of a folder out to the runs; a run repeats its own films until its time is filled.
 
-    The last film is the shared clip. No other film is shown in two runs, and a film is cut where the time is over.
+    The last film is the shared clip. No other film is shown in two runs, and a film is cut where the time is
+    over.
     """
     from cinebold.video.decoding import probe_film
 
