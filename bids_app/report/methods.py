@@ -180,7 +180,7 @@ def _design(summary: Mapping[str, Any]) -> list[str]:
     delays = [delay for delay in _sequence(summary, "delays_s") if _is_number(delay)]
     pca = _object(summary, "encoding").get("pca")
     sentences = []
-    if summary.get("low_pass") in low_pass:
+    if str(summary.get("low_pass")) in low_pass:
         sentences.append(
             f"Features were brought to the times of the volumes with {low_pass[summary['low_pass']]}."
         )
@@ -209,7 +209,8 @@ def _model(summary: Mapping[str, Any]) -> list[str]:
     if not estimator:
         return []
     sentences = [
-        f"A voxelwise encoding model [@naselaris2011] was fitted with {estimators.get(estimator, estimator)}.",
+        "A voxelwise encoding model [@naselaris2011] was fitted with "
+        f"{estimators.get(str(estimator), str(estimator))}.",
         "Each run was predicted from the other runs; within these the regularisation of each voxel was chosen by "
         "leaving out one run at a time. Films shown in a held-out run were left out of training.",
         "Predictions were scored by Pearson's r and by R² on the held-out data.",

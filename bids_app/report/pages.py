@@ -1,5 +1,6 @@
 """Writes sub-XX.html and group.html from what lies in the output directory; equal files give equal bytes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,13 +136,19 @@ def _environment() -> "Environment":
 
 def _number(value: Any, digits: int = 3) -> str:
     """A number with at most so many decimals; a question mark for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not _is_finite_number(value):
         return "?"
-    return f"{round(value, digits):,.{digits}f}".rstrip("0").rstrip(".") if digits else f"{value:,.0f}"
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if digits else text
 
 
 def _count(value: Any) -> str:
-    return f"{int(value):,}" if isinstance(value, int | float) else "?"
+    """A whole number; a question mark for what is none."""
+    return f"{int(value):,}" if _is_finite_number(value) else "?"
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _value(value: Any) -> str:

@@ -198,7 +198,7 @@ def _log10(values: np.ndarray) -> np.ndarray:
 def _power(value: float) -> str:
     exponent = np.log10(value) if value > 0 else np.nan
     if np.isfinite(exponent) and abs(exponent - round(exponent)) < 1e-6 and abs(exponent) > 2:
-        return rf"$10^{{{round(exponent)}}}$"
+        return "10" + str(round(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{float(f'{value:.2g}'):g}"
 
 

@@ -194,8 +194,7 @@ def _draw_delays(figures: FigureSet, model: Any, maps: Mapping[str, str | Path],
     if "r" in maps and model.mask is not None:
         mask = np.asarray(model.mask, dtype=bool)
         r = map_values(maps["r"])[mask]
-        with np.errstate(invalid="ignore"):
-            significant = map_values(maps["q"])[mask] < q if "q" in maps else np.zeros(n_targets, dtype=bool)
+        significant = below(maps["q"], q)[mask] if "q" in maps else np.zeros(n_targets, dtype=bool)
         if significant.sum() >= 10:
             chosen, where = significant, f"{int(significant.sum()):,} voxels with q < {q:g}"
         elif np.isfinite(r).any():

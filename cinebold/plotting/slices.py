@@ -1,6 +1,7 @@
 """A map on slices of the MNI template."""
 
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -47,26 +48,16 @@ def statmap_slices(
 
     Raises InputError when an image is not 3-D or the two grids differ.
     """
-    from nilearn.datasets import load_mni152_template
-
-    image = _read_map(image_path)
+    image = read_map(image_path)
     values = np.asanyarray(image.dataobj, dtype=np.float32)
     significant = None
     if q_image is not None:
-        q_map = _read_map(q_image)
-        if q_map.shape != image.shape or not np.allclose(q_map.affine, image.affine, atol=1e-3):
-            raise InputError(
-                f"the q map must be on the grid of the map {image_path}, but {q_image} is on another one"
-            )
-        with np.errstate(invalid="ignore"):
-            significant = np.asanyarray(q_map.dataobj) < q
+        significant = significant_voxels(q_image, image, q)
         if only_significant:
             values = np.where(significant, values, np.nan)
     scale = scale_for(values, threshold=threshold, vmax=vmax, symmetric=symmetric)
 
-    template = load_mni152_template(resolution=_TEMPLATE_MM)
-    anatomy = _inside_box(np.asanyarray(template.dataobj, dtype=np.float32), template.affine)
-    anatomy /= np.percentile(anatomy[anatomy > 0], 99.5)
+    template, anatomy = _template()
     coloured = scale.rgba(_inside_box(_on_template(values, image.affine, template), template.affine))
     outline = None
     if significant is not None and not only_significant and significant.any():
@@ -135,7 +126,8 @@ def statmap_slices(
     return Path(out_png)
 
 
-def _read_map(path: str | Path):
+def read_map(path: str | Path):
+    """A 3-D image; InputError when it has more dimensions."""
     import nibabel
 
     image = nibabel.load(path)
@@ -146,6 +138,27 @@ def _read_map(path: str | Path):
             f"a 3-D map is expected, but {path} has the shape {image.shape}; give one volume of it"
         )
     return image
+
+
+def significant_voxels(q_image: str | Path, image, q: float) -> np.ndarray:
+    """Where q values are below `q`; InputError when they are not on the grid of the map `image`."""
+    q_map = read_map(q_image)
+    if q_map.shape != image.shape or not np.allclose(q_map.affine, image.affine, atol=1e-3):
+        raise InputError(
+            f"the q values must be on the grid of the map {image.get_filename()}, but {q_image} is on another one"
+        )
+    with np.errstate(invalid="ignore"):
+        return np.asanyarray(q_map.dataobj) < q
+
+
+@cache
+def _template():
+    """nilearn's MNI template on a 2 mm grid, and what is shown of it, 1 where it is brightest."""
+    from nilearn.datasets import load_mni152_template
+
+    template = load_mni152_template(resolution=_TEMPLATE_MM)
+    anatomy = _inside_box(np.asanyarray(template.dataobj, dtype=np.float32), template.affine)
+    return template, anatomy / np.percentile(anatomy[anatomy > 0], 99.5)
 
 
 def _on_template(values: np.ndarray, affine: np.ndarray, template) -> np.ndarray:

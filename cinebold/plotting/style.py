@@ -46,6 +46,7 @@ _SETTINGS = {
     "figure.facecolor": "white",  # opaque: the figure is legible on a dark page too
     "savefig.facecolor": "white",
     "legend.frameon": False,
+    "text.parse_math": False,  # a dollar sign in the name of a film is a dollar sign
     "svg.hashsalt": "cinebold",
     "path.simplify": True,
 }

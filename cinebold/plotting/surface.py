@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from cinebold.plotting.colouring import scale_for
-from cinebold.plotting.slices import _read_map
+from cinebold.plotting.slices import read_map, significant_voxels
 from cinebold.plotting.style import MUTED, drawing
 
 #: (hemisphere, view, direction in which one looks along x) from left to right
@@ -34,11 +34,10 @@ def statmap_surface(
     The volume is sampled along the line from the white to the pial surface; voxels without a value (NaN)
     have no weight. Parameters as in `statmap_slices`; with `q_image` only voxels below `q` are shown.
     """
-    image = _read_map(image_path)
+    image = read_map(image_path)
     values = np.asanyarray(image.dataobj, dtype=np.float32)
     if q_image is not None:
-        with np.errstate(invalid="ignore"):
-            values = np.where(np.asanyarray(_read_map(q_image).dataobj) < q, values, np.nan)
+        values = np.where(significant_voxels(q_image, image, q), values, np.nan)
     scale = scale_for(values, threshold=threshold, vmax=vmax, symmetric=symmetric)
     with drawing(out_png, 10.4, 2.3) as figure:
         figure.text(0.008, 0.92, title, fontsize=11, fontweight="bold", va="center")

@@ -1,0 +1,125 @@
+"""The methods text says what ran, all of it, and nothing else."""
+
+import pytest
+
+from bids_app.report.methods import cited, methods_markdown, methods_paragraphs, references
+
+BARE = {"runs": [{"films": [{"name": "a"}]}], "space": "MNI", "encoding": {"estimator": "ridge"}}
+FULL = {
+    "runs": [{"films": [{"name": "a"}, {"name": "b"}]}, {"films": [{"name": "a"}]}],
+    "space": "MNI152NLin2009cAsym",
+    "spaces": [
+        {"name": "motionenergy", "extractor": "motion_energy"},
+        {"name": "lowlevel", "extractor": "low_level"},
+        {"name": "slowfast", "extractor": "slowfast_r50", "random_weights": False},
+    ],
+    "bold": {"mask": "gm", "resolution_mm": 4, "confounds": "compcor", "high_pass_hz": 0.008},
+    "encoding": {"estimator": "ridge", "pca": 0.95, "n_permutations": 1000, "minimum_shift_s": 20.0},
+    "delays_s": [1.75, 3.5],
+    "low_pass": "lanczos",
+    "q": 0.05,
+    "scores": {"noiseceiling": {}},
+    "versions": {
+        "cinebold": "0.1.0",
+        "fMRIPrep": "23.2.0",
+        "nipype": "1.11.0",
+        "pybids": "0.22.0",
+        "pymoten": "0.1.3",
+    },
+}
+
+
+def _keys(summary):
+    return {reference.key for reference in cited(methods_paragraphs(summary))}
+
+
+def test_what_ran_is_cited():
+    assert _keys(FULL) == {
+        "adelson1985", "nishimoto2011", "pymoten", "feichtenhofer2019", "kay2017", "fan2021", "duchon1979", "dale1999",
+        "naselaris2011", "hoerl1970", "jolliffe2016", "phipson2010", "benjamini1995", "esteban2019", "nilearn",
+        "wang2024",         "behzadi2007",
+        "gorgolewski2011", "gorgolewski2016", "gorgolewski2017", "yarkoni2019",
+    }  # fmt: skip
+
+
+def test_what_did_not_run_is_not():
+    assert _keys(BARE) == {"esteban2019", "gorgolewski2016", "gorgolewski2017", "hoerl1970", "naselaris2011"}
+    text = methods_markdown(BARE)
+    for absent in (
+        "SlowFast",
+        "Motion energy",
+        "LASSO",
+        "false discovery",
+        "noise ceiling",
+        "principal",
+        "Lanczos",
+    ):
+        assert absent.lower() not in text.lower()
+
+
+@pytest.mark.parametrize(
+    "change, gone, come",
+    [
+        ({"encoding": {"estimator": "lasso"}}, {"hoerl1970"}, {"tibshirani1996", "friedman2010"}),
+        ({"encoding": {"estimator": "ridge", "pca": None}}, {"jolliffe2016"}, set()),
+        ({"encoding": {"estimator": "ridge", "n_permutations": 0}}, {"phipson2010", "benjamini1995"}, set()),
+        ({"low_pass": "box"}, {"duchon1979"}, set()),
+        ({"bold": {"mask": "brain", "confounds": "none"}}, {"nilearn", "wang2024", "behzadi2007"}, set()),
+        ({"bold": {"mask": "brain", "confounds": "scrubbing"}}, {"behzadi2007"}, {"power2014"}),
+        ({"spaces": [{"name": "lowlevel", "extractor": "low_level"}]}, {"nishimoto2011", "feichtenhofer2019"}, set()),
+        ({"spaces": [{"name": "s", "extractor": "slowfast_r50", "random_weights": True}]}, {"kay2017"}, set()),
+    ],
+)  # fmt: skip
+def test_each_choice_has_its_references(change, gone, come):
+    before, after = _keys(FULL), _keys(FULL | change)
+    assert gone <= before
+    assert not gone & after
+    assert come <= after
+
+
+def test_text():
+    text = methods_markdown(FULL)
+    for part in (
+        "fMRIPrep 23.2.0 (Esteban et al., 2019)",
+        "2 runs with 2 films",
+        "delays of 1.75, 3.5 s",
+        "95 % of the variance",
+        "1,000 circular shifts",
+        "at least 20 s",
+        "q = 0.05",
+        "resampled to 4 mm",
+        "https://doi.org/10.1016/j.cub.2011.08.031",
+    ):
+        assert part in text, part
+    assert "[@" not in text and "None" not in text
+    assert text == methods_markdown(FULL)
+
+
+def test_random_weights_are_said():
+    summary = FULL | {"spaces": [{"name": "s", "extractor": "slowfast_r50", "random_weights": True}]}
+    assert "RANDOM weights" in methods_markdown(summary)
+
+
+def test_hostile_names_cannot_cite_nor_mark_up():
+    summary = FULL | {"spaces": [{"name": "[@nothing] <b> *x*", "extractor": "un_known"}]}
+    text = methods_markdown(summary)
+    assert r"\<b\> \*x\*" in text and r"un\_known" in text
+
+
+@pytest.mark.parametrize(
+    "summary", [{}, {"encoding": None, "spaces": 3, "runs": "x", "delays_s": ["x"], "versions": []}]
+)
+def test_little_is_known(summary):
+    assert methods_markdown(summary).startswith("## Methods")
+
+
+def test_group():
+    text = methods_markdown({"participants": ["01", "02"], "q": 0.05, "versions": {"cinebold": "0.1.0"}})
+    assert "2 participants" in text and "Benjamini" in text and "fMRIPrep" not in text
+
+
+def test_every_reference_can_be_found():
+    for reference in references().values():
+        assert reference.link.startswith("https://")
+        assert reference.short and reference.full.endswith((".", "nilearn."))
+        assert not set(reference.link) & set("<> ")
