@@ -211,9 +211,11 @@ def _read_tile(
         tile = np.array(response[:, part], dtype=np.float64)
         scored = tile[used]
         valid = valid & np.isfinite(scored).all(axis=0) & (scored.max(axis=0) > scored.min(axis=0))
-        run_mean = scored.mean(axis=0)
+        with np.errstate(invalid="ignore"):
+            run_mean = scored.mean(axis=0)
         mean += run_mean * used.sum() / rows.used.sum()
-        tile -= run_mean
+        with np.errstate(invalid="ignore"):
+            tile -= run_mean
         tile[~used] = np.nan_to_num(tile[~used], nan=0.0, posinf=0.0, neginf=0.0)
         tiles.append(tile)
     return np.concatenate(tiles), mean, valid

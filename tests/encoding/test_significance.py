@@ -84,7 +84,8 @@ def test_the_whole_nested_fit_on_autocorrelated_noise_keeps_the_level(simulate_r
     )
     result = fit_encoding_model(designs, responses, EncodingSettings(n_permutations=400), (1, 2, 3))
     share = (result.maps["p"] <= 0.05).mean()
-    assert LOWER <= share <= UPPER
+    # The bound sqrt(2) is an upper one: the test may be a little strict, never loose.
+    assert 0.025 <= share <= UPPER
     # The mean of held-out r over noise is zero: neither folds nor alphas bias it.
     assert abs(result.maps["r"].mean()) < 4 * result.maps["r"].std() / np.sqrt(N_NULL)
 

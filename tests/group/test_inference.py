@@ -7,6 +7,7 @@ from scipy.stats import ttest_1samp
 from cinebold.group.inference import fisher_z, mean_r, one_sample_t
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:scipy")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [2, 3, 20])
 def test_t_and_p_equal_scipy_with_gaps(dtype, n):
