@@ -184,12 +184,12 @@ def _design(summary: Mapping[str, Any]) -> list[str]:
         sentences.append(
             f"Features were brought to the times of the volumes with {low_pass[summary['low_pass']]}."
         )
+    steps = ["standardised"] if _object(summary, "encoding").get("standardise") else []
     if _is_number(pca):
         kept = f"{100 * pca:g} % of the variance" if pca < 1 else _plural(int(pca), "component")
-        sentences.append(
-            f"Within the training runs each feature space was standardised and reduced by principal component "
-            f"analysis [@jolliffe2016] to {kept}."
-        )
+        steps.append(f"reduced by principal component analysis [@jolliffe2016] to {kept}")
+    if steps:
+        sentences.append(f"With the training runs alone each feature space was {' and '.join(steps)}.")
     if delays:
         listed = ", ".join(f"{delay:g}" for delay in delays)
         sentences.append(

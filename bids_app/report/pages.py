@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,7 @@ def _arranged(section: Section) -> list[tuple[Reportlet, str]]:
     return arranged
 
 
+@cache
 def _environment() -> "Environment":
     import jinja2
     from markupsafe import Markup

@@ -109,7 +109,7 @@ def _draw_t(
     vmax = map_top(np.abs(map_values(path)))
     options = {
         "title": title,
-        "unit": f"t ({n_participants - 1} degrees of freedom)",
+        "unit": f"t ({n_participants - 1} d.f.)",
         "threshold": min(2.0, 0.6 * vmax),
         "vmax": vmax,
         "symmetric": True,

@@ -77,6 +77,11 @@ def test_each_choice_has_its_references(change, gone, come):
     assert come <= after
 
 
+def test_standardisation_is_said_when_it_ran():
+    said = [methods_markdown(FULL | {"encoding": {"standardise": on}}) for on in (True, False)]
+    assert ["feature space was standardised" in text for text in said] == [True, False]
+
+
 def test_text():
     text = methods_markdown(FULL)
     for part in (
