@@ -72,7 +72,8 @@ def template_grid(resolution_mm: float) -> tuple[tuple[int, int, int], np.ndarra
 def make_brain(shape: tuple[int, int, int], affine: np.ndarray, *, gm_threshold: float = 0.2) -> Brain:
     """The MNI templates bundled with nilearn on the given grid, with `REGIONS` planted in them.
 
-    Regions take the voxels of their boxes where the probability of grey matter exceeds `gm_threshold`. The bundled templates are MNI ICBM152 nlin_sym_09a: close to, not the same as, MNI152NLin2009cAsym.
+    Regions take the voxels of their boxes where the probability of grey matter exceeds `gm_threshold`. The bundled
+    templates are MNI ICBM152 nlin_sym_09a: close to, not the same as, MNI152NLin2009cAsym.
     """
     voxel_mm = np.sqrt((np.asarray(affine)[:3, :3] ** 2).sum(axis=0))
     brain, grey, white = (_resampled(name, shape, affine, voxel_mm) for name in ("brain", "gm", "wm"))
