@@ -18,6 +18,7 @@ from cinebold.encoding.noise_ceilings import Repeat, find_repeats, repeat_ceilin
 from cinebold.encoding.rows import Rows, stack_rows
 from cinebold.encoding.scores import held_out_r, held_out_rsquared
 from cinebold.encoding.settings import EncodingSettings
+from cinebold.encoding.tiles import run_tiles
 from cinebold.encoding.training import PreparedTraining, held_out_sums, prepare_training, train
 from cinebold.errors import InputError
 
@@ -91,14 +92,15 @@ def fit_encoding_model(
 
     columns = final.features.shape[1]
     maps = _Maps(n_targets, columns, settings.n_permutations > 0, bool(repeats))
-    tiles = range(0, n_targets, settings.voxel_tile)
-    if progress:
-        from tqdm import tqdm
+    tiles = [
+        slice(start, min(start + settings.voxel_tile, n_targets))
+        for start in range(0, n_targets, settings.voxel_tile)
+    ]
 
-        tiles = tqdm(tiles, desc="encoding model", unit="tile")
-    for start in tiles:
-        part = slice(start, min(start + settings.voxel_tile, n_targets))
+    def fit_tile(part: slice) -> None:
         _fit_tile(maps, part, responses, rows, outer, final, alphas, test, repeats)
+
+    run_tiles(fit_tile, tiles, progress)
 
     result_maps = {"r": maps.r, "rsquared": maps.rsquared, "alpha": np.asarray(alphas)[maps.alpha_index]}
     result_maps["alpha"][~maps.valid] = np.nan

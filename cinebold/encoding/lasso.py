@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 
+from cinebold.encoding.tiles import n_linear_algebra_threads
 from cinebold.errors import SettingError
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def solve_lasso_path(
         )
 
     # Each target is solved by one thread alone: the number of threads changes nothing.
-    with ThreadPoolExecutor(_n_threads()) as threads:
+    with ThreadPoolExecutor(n_linear_algebra_threads()) as threads:
         list(threads.map(solve, range(0, n_targets, _CHUNK)))
     n_open = int((gaps > tolerance).sum())
     if n_open:
@@ -140,13 +141,6 @@ def solve_lasso_path(
             gaps.max(),
         )
     return weights, gaps
-
-
-def _n_threads() -> int:
-    """As many threads as the linear algebra library may use, so that one limit holds for both."""
-    from threadpoolctl import threadpool_info
-
-    return max((pool["num_threads"] for pool in threadpool_info()), default=1)
 
 
 @cache
