@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from bids_app.exit_codes import INTERNAL, INTERRUPTED, INVALID_INPUT, USAGE
+from bids_app.exit_codes import INTERNAL, INTERRUPTED, INVALID_INPUT, NOTHING_TO_DO, USAGE
 from bids_app.options import build_parser
 
 _log = logging.getLogger("cinebold")
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_process(given.get("verbose", 0))
 
     from bids_app.config import load_settings
-    from cinebold.errors import InputError, SettingError
+    from cinebold.errors import InputError, NothingSelectedError, SettingError
 
     try:
         settings = load_settings(given)
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(settings)
     except SettingError as error:
         return _refuse(error, USAGE)
+    except NothingSelectedError as error:
+        return _refuse(error, NOTHING_TO_DO)
     except InputError as error:
         return _refuse(error, INVALID_INPUT)
     except KeyboardInterrupt:

@@ -18,7 +18,7 @@ from bids_app.run_files import RunSource, is_preprocessed_bold
 from bids_app.selection import Selection, find_participants, read_filters
 from bids_app.showings import Showings
 from bids_app.stimuli import FilmSearch, describe_skipped
-from cinebold.errors import InputError
+from cinebold.errors import InputError, NothingSelectedError
 from workflows.specifications import Run
 
 __all__ = [
@@ -75,6 +75,7 @@ def collect_participant(
     ------
     InputError, SettingError : what concerns the whole dataset or the command line. What concerns the
         participant is in `problems`.
+    NothingSelectedError : the filters leave none of the participant's runs
     """
     bids_dir, fmriprep_dir = check_raw_dataset(bids_dir), Path(fmriprep_dir).absolute()
     mapped = read_stimulus_map(stimulus_map) if stimulus_map is not None else ()
@@ -96,6 +97,8 @@ def collect_participant(
             groups[file.run_key].append(file)
     if not groups:
         problem = f"{subject}: {explain_missing_bold(fmriprep_dir, derived, selection)}"
+        if any(is_preprocessed_bold(file) and selection.has_space(file) for file in derived):
+            raise NothingSelectedError(problem)
         return ParticipantInputs(participant, (), problems=(problem,))
 
     showings = Showings(bids_dir, raw, mapped, search)
@@ -153,7 +156,7 @@ def collect_films(
     left_out, warnings = _tasks_to_leave_out(ordered, showings, selection)
     problems, films = [], {}
     if not runs:
-        problems.append(
+        raise NothingSelectedError(
             f"no run in the raw dataset {bids_dir} fits the filters ({selection.describe_runs()}); "
             "correct them."
         )

@@ -17,7 +17,8 @@ from bids_app.inputs import (
     find_participants,
     read_filters,
 )
-from cinebold.errors import InputError
+from cinebold.bold.confounds import load_confounds
+from cinebold.errors import InputError, NothingSelectedError
 from workflows.specifications import (
     FeatureExtraction,
     GroupAnalysis,
@@ -78,7 +79,7 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
     selection = _selection(settings)
     fmriprep_dir = find_fmriprep(settings.bids_dir, settings.derivatives)
     participants = find_participants(settings.bids_dir, fmriprep_dir, selection)
-    analyses, problems = [], {}
+    analyses, problems, filtered = [], {}, []
     for participant in participants:
         label = f"sub-{participant}"
         try:
@@ -94,9 +95,12 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
             )
         except InputError as error:
             problems[label] = str(error)
+            if isinstance(error, NothingSelectedError):
+                filtered.append(error)
             continue
-        if inputs.problems:
-            problems[label] = " ".join(inputs.problems)
+        found = [*inputs.problems, *_confound_problems(inputs, recipe)]
+        if found:
+            problems[label] = " ".join(found)
         elif len(inputs.runs) == 1:
             problems[label] = (
                 f"{label} has one run only ({inputs.runs[0].label}): held-out scores need at least two runs, one to "
@@ -104,6 +108,8 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
             )
         elif inputs.runs:
             analyses.append(_participant_analysis(inputs, settings, recipe))
+    if filtered and len(filtered) == len(participants):
+        raise filtered[0]
     shown = [p for analysis in analyses for run in analysis.runs for p in run.presentations]
     return Plan(
         labels=tuple(f"sub-{analysis.participant}" for analysis in analyses),
@@ -112,6 +118,19 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
         analyses=tuple(analyses),
         fmriprep_dir=fmriprep_dir,
     )
+
+
+def _confound_problems(inputs: ParticipantInputs, recipe: Recipe) -> list[str]:
+    """What is wrong with the confounds of the runs; their tables are small, so they are read before anything runs."""
+    bold, found = recipe.bold, []
+    for run in inputs.runs:
+        try:
+            load_confounds(
+                run.confounds, bold.confounds, dummy_scans=bold.dummy_scans, n_volumes=run.n_volumes
+            )
+        except InputError as error:
+            found.append(f"{run.label}: {error}")
+    return found
 
 
 def _participant_analysis(

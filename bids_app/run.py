@@ -11,9 +11,10 @@ from typing import Any
 
 from bids_app import outputs
 from bids_app.config import Recipe, Settings, recipe_toml, resolve_recipe, settings_toml
-from bids_app.exit_codes import DONE, INVALID_INPUT, NOTHING_TO_DO, SOME_FAILED
+from bids_app.exit_codes import DONE, INVALID_INPUT, SOME_FAILED
 from bids_app.machine import hardware_of, read_plugin
 from bids_app.plans import Plan, make_plan
+from cinebold.errors import NothingSelectedError
 from cinebold.files import write_text
 from workflows.specifications import Hardware
 
@@ -46,8 +47,7 @@ def run(settings: Settings) -> int:
         print(describe_plan(plan, settings, recipe, hardware))
         return _code(Outcome(done=list(plan.labels), refused=plan.problems))
     if not plan.labels and not plan.problems:
-        print("cinebold: nothing to do: the filters leave no run and no film", file=sys.stderr)
-        return NOTHING_TO_DO
+        raise NothingSelectedError("the filters leave no run and no film")
     if not plan.labels or (settings.strict and plan.problems):
         return _close(settings, Outcome(refused=plan.problems), reports=False)
     for text in plan.warnings:

@@ -9,6 +9,10 @@ class InputError(CineboldError):
     """A file or dataset is not what it must be; the message names the file."""
 
 
+class NothingSelectedError(InputError):
+    """The filters leave no run and no film."""
+
+
 class SettingError(CineboldError):
     """An option, a recipe or an argument has a value that makes no sense."""
 

@@ -136,7 +136,7 @@ def _run_nodes(
     workflow.connect(
         [
             (targets, prepare, [("mask", "mask")]),
-            (prepare, design, [("keep", "keep")]),
+            (prepare, design, [("keep", "keep"), ("nuisance", "nuisance")]),
             (features, design, [("out", "features")]),
         ]
     )

@@ -31,6 +31,7 @@ def prepare_run(
     memory_mb: float = 512,
     interpolation: str = "linear",
     progress: bool = False,
+    nuisance_npy: str | Path | None = None,
 ) -> dict[str, Any]:
     """Write the cleaned responses of a run.
 
@@ -48,6 +49,8 @@ def prepare_run(
     high_pass_hz : cut-off of the cosines that are regressed out, unless the confounds bring fMRIPrep's; None:
         no others
     out_npy : (n_volumes, n_targets) float32, C order; targets in the order of `mask`'s True voxels
+    nuisance_npy : where to write what was regressed out, (n_volumes, rank) float64 with orthonormal columns, zero in
+        the volumes that are left out (`RunDesign.nuisance`)
 
     Returns
     -------
@@ -74,6 +77,11 @@ def prepare_run(
                 f"Nothing varies in {image.path} inside the mask ({n_targets} voxels); are the series and the "
                 "mask of one participant and space?"
             )
+    if nuisance_npy is not None:
+        nuisance = np.zeros((image.n_volumes, basis.shape[1]))
+        nuisance[confounds.keep] = basis
+        with atomic_path(nuisance_npy) as path, open(path, "wb") as stream:
+            np.save(stream, nuisance)
     if constant.any():
         logger.info("%s: %d of %d voxels are constant", image.path, constant.sum(), n_targets)
     return {

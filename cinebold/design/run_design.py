@@ -30,7 +30,14 @@ class RunDesign:
         None  #: (n_volumes,) film time shown at each volume, NaN where none is shown
     )
 
+    #: (n_volumes, rank) what was regressed out of the responses, orthonormal columns, 0 where not kept; None: nothing
+    nuisance: np.ndarray | None = None
+
     def __post_init__(self) -> None:
+        if self.nuisance is not None and (self.nuisance.ndim != 2 or len(self.nuisance) != self.n_volumes):
+            raise InputError(
+                f"Run {self.label}: nuisance has shape {self.nuisance.shape}, expected ({self.n_volumes}, rank)."
+            )
         for space, values in self.features.items():
             if values.ndim != 2 or len(values) != self.n_volumes:
                 raise InputError(
@@ -61,8 +68,9 @@ class RunDesign:
         }
         arrays = {f"features_{index}": self.features[space] for index, space in enumerate(spaces)}
         arrays |= {"has_film": self.has_film, "film_of_volume": self.film_of_volume, "keep": self.keep}
-        if self.film_time_s is not None:
-            arrays["film_time_s"] = self.film_time_s
+        for name in ("film_time_s", "nuisance"):
+            if getattr(self, name) is not None:
+                arrays[name] = getattr(self, name)
         arrays["card"] = np.frombuffer(json.dumps(card).encode(), dtype=np.uint8)
         with atomic_path(path) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, **arrays)
@@ -90,4 +98,5 @@ class RunDesign:
                 keep=arrays["keep"],
                 names={space: tuple(names) for space, names in card["names"].items()},
                 film_time_s=arrays["film_time_s"] if "film_time_s" in arrays else None,
+                nuisance=arrays["nuisance"] if "nuisance" in arrays else None,
             )

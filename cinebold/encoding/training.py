@@ -149,12 +149,20 @@ def held_out_sums(prepared: PreparedTraining, trained: Trained, responses: np.nd
 def _delayed_scores(
     design: RunDesign, reducers: dict[str, SpaceReducer], delays: Sequence[int]
 ) -> np.ndarray:
-    """(n_volumes, n_columns) of one run: delays outermost, then spaces, then components."""
+    """(n_volumes, n_columns) of one run: delays outermost, then spaces, then components.
+
+    What was regressed out of the responses is regressed out of the columns too (Frisch-Waugh-Lovell): the cleaned
+    response to a film is the cleaned column's, and a model that knew only raw columns would predict what is not there
+    any more. Only the run's own nuisance and films are looked at, never responses.
+    """
     scores = [
         reducer.scores(design.features[space], design.has_film) / reducer.unit
         for space, reducer in reducers.items()
     ]
-    return delayed(np.concatenate(scores, axis=1), delays)
+    columns = delayed(np.concatenate(scores, axis=1), delays)
+    if design.nuisance is None:
+        return columns
+    return columns - design.nuisance @ (design.nuisance.T @ columns)
 
 
 def _pooled(

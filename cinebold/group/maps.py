@@ -140,7 +140,7 @@ def _components(model: str | Path, space: str) -> np.ndarray | None:
 
     with safe_open(f"{model}.safetensors", framework="numpy") as tensors:
         name = f"{space}.components"
-        return tensors.get_tensor(name) if name in tensors.keys() else None  # noqa: SIM118
+        return tensors.get_tensor(name) if name in tensors.keys() else None
 
 
 def _image(values: np.ndarray, mask: np.ndarray, grid: Grid) -> nib.Nifti1Image:

@@ -24,10 +24,10 @@ BEST_R_MEANING = {
         "that are not flagged as non-steady-state, then averaged over runs; 0 where nothing is planted."
     ),
     "cleaned": (
-        "Correlation between the planted signal and the series after regressing out the columns of nilearn's strategy "
-        "'simple' (slow cosines, 24 motion columns, mean white matter and CSF): what a model that predicts the signal "
-        "exactly reaches on data cleaned that way, which also takes a share of the signal. Computed per run on the "
-        "volumes that are not flagged as non-steady-state, then averaged over runs; 0 where nothing is planted."
+        "Correlation between the planted signal and the series after regressing the columns of nilearn's strategy "
+        "'simple' (slow cosines, 24 motion columns, mean white matter and CSF) out of both: the highest that any model "
+        "reaches on data cleaned that way, the model that predicts the signal exactly. Computed per run on the volumes "
+        "that are not flagged as non-steady-state, then averaged over runs; 0 where nothing is planted."
     ),
 }
 
@@ -50,7 +50,8 @@ class BestR:
         """Take in one run: signal, random noise and whole series, (n_volumes, n_planted); nuisance (n_volumes, k)."""
         signal, random, series = signal[keep], random[keep], series[keep]
         self.ideal.append(correlation(signal, signal + random))
-        self.cleaned.append(correlation(signal, residuals(series, nuisance[keep])))
+        nuisance = nuisance[keep]
+        self.cleaned.append(correlation(residuals(signal, nuisance), residuals(series, nuisance)))
 
     def mean(self, kind: str) -> np.ndarray:
         return np.mean(getattr(self, kind), axis=0)

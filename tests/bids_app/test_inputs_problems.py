@@ -13,7 +13,7 @@ from bids_app.inputs import (
     read_filters,
     version_warning,
 )
-from cinebold.errors import InputError, SettingError
+from cinebold.errors import InputError, NothingSelectedError, SettingError
 
 STEM = f"sub-01_task-movie_run-1_space-{MNI}"
 
@@ -138,11 +138,10 @@ def test_space_that_is_not_there(dirs):
 
 
 def test_filters_that_leave_nothing(dirs):
-    problem = problem_of(dirs, Selection(tasks=("rest",)))
-    assert "fits the filters (--task-id rest); there are task-movie_run-1, task-movie_run-2." in problem
-    films, problems, _ = collect_films(dirs[0], ["01"], Selection(tasks=("rest",)))
-    assert films == ()
-    assert "--task-id rest" in problems[0]
+    with pytest.raises(NothingSelectedError, match="there are task-movie_run-1, task-movie_run-2"):
+        collect_participant(*dirs, "01", Selection(tasks=("rest",)))
+    with pytest.raises(NothingSelectedError, match="--task-id rest"):
+        collect_films(dirs[0], ["01"], Selection(tasks=("rest",)))
 
 
 def test_minimal_derivatives(tmp_path, dirs):

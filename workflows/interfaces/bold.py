@@ -65,6 +65,7 @@ class _PrepareInputSpec(StageInputSpec):
 class _PrepareOutputSpec(TraitedSpec):
     responses = File(exists=True, desc="(n_volumes, n_targets) float32, z-scored")
     keep = File(exists=True, desc="(n_volumes,) bool")
+    nuisance = File(exists=True, desc="(n_volumes, rank), what was regressed out")
     summary = File(exists=True)
 
 
@@ -83,6 +84,7 @@ class PrepareResponses(StageInterface):
             inputs.confounds,
             preparation.confounds,
             dummy_scans=preparation.dummy_scans,
+            n_volumes=run.n_volumes,
         )
         mask_image = nib.load(inputs.mask)
         summary = prepare_run(
@@ -94,6 +96,7 @@ class PrepareResponses(StageInterface):
             tr_s=run.tr_s,
             high_pass_hz=preparation.high_pass_hz,
             out_npy=folder / "responses.npy",
+            nuisance_npy=folder / "nuisance.npy",
             memory_mb=inputs.memory_mb,
         )
         np.save(folder / "keep.npy", confounds.keep)
@@ -101,4 +104,4 @@ class PrepareResponses(StageInterface):
         return {name: str(folder / name) + ending for name, ending in _PREPARED}
 
 
-_PREPARED = (("responses", ".npy"), ("keep", ".npy"), ("summary", ".json"))
+_PREPARED = (("responses", ".npy"), ("keep", ".npy"), ("nuisance", ".npy"), ("summary", ".json"))

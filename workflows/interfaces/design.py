@@ -1,5 +1,6 @@
 """The stage that brings feature series onto the time grid of a run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ class _InputSpec(StageInputSpec):
     films = traits.List(File(exists=True), mandatory=True, desc="the run's films, each once")
     spaces = traits.List(traits.Str, mandatory=True, desc="names of the feature spaces")
     keep = File(exists=True, mandatory=True)
+    nuisance = File(exists=True, mandatory=True)
     run_json = traits.Str(mandatory=True, desc="a Run")
     low_pass = traits.Str(mandatory=True)
 
@@ -59,6 +61,7 @@ class BuildDesign(StageInterface):
             np.load(inputs.keep),
             inputs.low_pass,
         )
+        design = replace(design, nuisance=np.load(inputs.nuisance))
         design.save(folder / "design.npz")
         lengths = {
             p.film_name: next(iter(series[p.film].values())).film_duration_s for p in run.presentations
