@@ -15,20 +15,23 @@ CODE_URL = "https://pypi.org/project/cinebold/"
 #: What each map is, by its `stat-` label: the sidecars and docs/outputs.md say the same.
 STATISTICS: dict[str, dict[str, str]] = {
     "r": {
-        "Description": "Pearson correlation of predicted and measured responses in held-out runs, pooled over the runs "
-        "after centring each",
+        "Description": "Pearson correlation of predicted and measured responses in held-out runs, the mean over runs "
+        "weighted by their volumes",
         "Units": "arbitrary",
     },
     "rsquared": {
-        "Description": "Coefficient of determination (1 - SSE/SST) in held-out runs, with the same centring; it can be "
-        "negative",
+        "Description": "Coefficient of determination (1 - SSE/SST) pooled over the held-out runs, each centred on its "
+        "mean; it can be negative",
         "Units": "arbitrary",
     },
     "alpha": {
         "Description": "Chosen unit-free penalty of the model fitted to all runs",
         "Units": "arbitrary",
     },
-    "p": {"Description": "One-sided p value of r under circular shifts of the predictions within the runs"},
+    "p": {
+        "Description": "One-sided p value of r under circular shifts of the predictions within the runs, permuted r "
+        "multiplied by sqrt(2) for the coupling of leave-one-run-out folds"
+    },
     "q": {"Description": "Benjamini-Hochberg adjusted p value over the analysed voxels"},
     "z": {"Description": "Normal quantile of 1 - p"},
     "noiseceiling": {

@@ -43,7 +43,7 @@ class Scheduler(MultiProcPlugin):
             return
         for task_id, future in list(self._task_obj.items()):
             if future is args:
-                text = f"RuntimeError: a worker process ended without an answer, most likely killed for its memory ({error})"
+                text = f"RuntimeError: a worker process ended, most likely killed for its memory ({error})"
                 self._taskresult[task_id] = {"result": None, "traceback": [text], "taskid": task_id}
 
 

@@ -196,6 +196,12 @@ def _design(summary: Mapping[str, Any]) -> list[str]:
             "The haemodynamic response was left free by a finite impulse response model [@dale1999] with delays "
             f"of {listed} s."
         )
+    confounds = _object(summary, "bold").get("confounds")
+    if confounds and (confounds != "none" or _object(summary, "bold").get("high_pass_hz")):
+        sentences.append(
+            "Drift and confounds were regressed out of the delayed features of each run as they were out of the "
+            "responses."
+        )
     return sentences
 
 
@@ -213,7 +219,8 @@ def _model(summary: Mapping[str, Any]) -> list[str]:
         f"{estimators.get(str(estimator), str(estimator))}.",
         "Each run was predicted from the other runs; within these the regularisation of each voxel was chosen by "
         "leaving out one run at a time. Films shown in a held-out run were left out of training.",
-        "Predictions were scored by Pearson's r and by R² on the held-out data.",
+        "Predictions were scored by Pearson's r in each held-out run, averaged over runs by their volumes, and by R² "
+        "pooled over the held-out runs.",
     ]
     if "noiseceiling" in _object(summary, "scores"):
         sentences.append("The noise ceiling was estimated from films that were shown in more than one run.")
@@ -230,8 +237,8 @@ def _significance(summary: Mapping[str, Any]) -> list[str]:
     q = next((value for value in (summary.get("q"), encoding.get("q")) if _is_number(value)), 0.05)
     return [
         f"The null distribution of r came from {_plural(int(n_permutations), 'circular shift')} of the "
-        f"predictions within runs{least}, which keeps the autocorrelation; p values count "
-        "the observed value [@phipson2010].",
+        f"predictions within runs{least}, which keeps the autocorrelation; permuted r were multiplied by √2, as in "
+        "leave-one-run-out each pair of runs enters r twice; p values count the observed value [@phipson2010].",
         f"The false discovery rate was controlled at q = {q:g} [@benjamini1995].",
     ]
 

@@ -18,7 +18,7 @@ from skeletons import (
 )
 
 from bids_app.inputs import Selection, collect_films, collect_participant
-from cinebold.errors import SettingError
+from cinebold.errors import NothingSelectedError, SettingError
 from workflows.specifications import Run, from_json, to_json
 
 SKELETONS = {
@@ -127,7 +127,8 @@ def test_filters(tmp_path):
     assert labels(runs=("run-02",), sessions=("ses-A",)) == ["ses-A_task-movie_acq-x_run-02"]
     bold = {"datatype": "func", "suffix": "bold", "task": ["clips"], "session": "A", "acquisition": "*"}
     assert labels(filters={"t1w": {"session": "A"}, "bold": bold}) == ["ses-A_task-clips_acq-x_run-01"]
-    assert labels(filters={"bold": {"acquisition": None}}) == []
+    with pytest.raises(NothingSelectedError, match="--bids-filter-file"):
+        labels(filters={"bold": {"acquisition": None}})
     assert labels(filters={"bold": {"reconstruction": None, "run": 1}}) == [
         label for label in everything if label.endswith("run-01")
     ]
