@@ -17,8 +17,8 @@ This page is made from the table that the command line itself is made from. `cin
 
 - A long option may be written with `-` or `_`: `--work-dir` and `--work_dir` are the same. It cannot be shortened.
 - Options that take several values take them with spaces between: `--participant-label 01 02`.
-- The column *field* is the name in a TOML file for `--config-file` (see [replay a run](usage.md#replay-a-run)). A dash means that
-  the option is never recorded.
+- The column *field* is the name in a TOML file for `--config-file` (see [replay a run](usage.md#replay-a-run)). A
+  dash means that the option is never recorded.
 - Where no default is given, the recipe decides (see [the recipes page](recipes.md)), or there is none.
 """
 _NOT_RECORDED = {"config_file", "dry_run", "verbose", "reports_only", "clean_workdir"}
