@@ -18,7 +18,7 @@ from cinebold.encoding.noise_ceilings import Repeat, find_repeats, repeat_ceilin
 from cinebold.encoding.rows import Rows, stack_rows
 from cinebold.encoding.scores import held_out_r, held_out_rsquared
 from cinebold.encoding.settings import EncodingSettings
-from cinebold.encoding.tiles import run_tiles
+from cinebold.encoding.tiles import one_thread_products, run_tiles
 from cinebold.encoding.training import PreparedTraining, held_out_sums, prepare_training, train
 from cinebold.errors import InputError
 
@@ -58,8 +58,8 @@ def fit_encoding_model(
     ----------
     designs : one a run, in any order
     responses : one (n_volumes, n_targets) array or memory map a run, of any floating width; only `voxel_tile`
-    columns at a
-        time are read. A column that is constant or not finite in any run has NaN in every map and is counted.
+        columns at a time are read. A column that is constant or not finite in any run has NaN in every map and is
+        counted.
     delays_s : seconds, rounded to volumes
 
     Raises
@@ -80,8 +80,6 @@ def fit_encoding_model(
 
     rows = stack_rows(designs, delays, settings.include_rest)
     folds = leave_one_run_out(rows, max(delays))
-    final = prepare_training(whole_set(rows, max(delays)), rows, designs, delays, settings)
-    outer = [prepare_training(fold, rows, designs, delays, settings) for fold in folds]
     repeats = find_repeats(rows, designs)
     test, warnings = None, []
     if settings.n_permutations:
@@ -90,29 +88,21 @@ def fit_encoding_model(
         shifts, warnings = significance.draw_shifts(lengths, minimum, settings.n_permutations, settings.seed)
         test = significance.ShiftTest(shifts)
 
-    columns = final.features.shape[1]
-    maps = _Maps(n_targets, columns, settings.n_permutations > 0, bool(repeats))
     tiles = [
         slice(start, min(start + settings.voxel_tile, n_targets))
         for start in range(0, n_targets, settings.voxel_tile)
     ]
+    with one_thread_products() as n_threads:
+        final = prepare_training(whole_set(rows, max(delays)), rows, designs, delays, settings)
+        outer = [prepare_training(fold, rows, designs, delays, settings) for fold in folds]
+        maps = _Maps(n_targets, final.features.shape[1], settings.n_permutations > 0, bool(repeats))
 
-    def fit_tile(part: slice) -> None:
-        _fit_tile(maps, part, responses, rows, outer, final, alphas, test, repeats)
+        def fit_tile(part: slice) -> None:
+            _fit_tile(maps, part, responses, rows, outer, final, alphas, test, repeats)
 
-    run_tiles(fit_tile, tiles, progress)
+        run_tiles(fit_tile, tiles, n_threads, progress)
 
-    result_maps = {"r": maps.r, "rsquared": maps.rsquared, "alpha": np.asarray(alphas)[maps.alpha_index]}
-    result_maps["alpha"][~maps.valid] = np.nan
-    if settings.n_permutations:
-        p = np.where(maps.valid, significance.p_values(maps.n_at_least, settings.n_permutations), np.nan)
-        result_maps |= {
-            "p": p,
-            "q": significance.benjamini_hochberg(p),
-            "z": significance.z_values(p, settings.n_permutations),
-        }
-    if repeats:
-        result_maps["noiseceiling"] = maps.ceiling
+    result_maps = maps.by_statistic(alphas, settings.n_permutations)
     n_invalid = int((~maps.valid).sum())
     if n_invalid:
         warnings.append(
@@ -146,6 +136,21 @@ class _Maps:
         self.intercept = np.full(n_targets, np.nan, dtype=np.float32)
         self.n_at_least = np.zeros(n_targets, dtype=np.int64) if permutations else None
         self.ceiling = np.full(n_targets, np.nan) if ceiling else None
+
+    def by_statistic(self, alphas: Sequence[float], n_permutations: int) -> dict[str, np.ndarray]:
+        """The maps under the names that users see."""
+        alpha = np.where(self.valid, np.asarray(alphas)[self.alpha_index], np.nan)
+        found = {"r": self.r, "rsquared": self.rsquared, "alpha": alpha}
+        if n_permutations:
+            p = np.where(self.valid, significance.p_values(self.n_at_least, n_permutations), np.nan)
+            found |= {
+                "p": p,
+                "q": significance.benjamini_hochberg(p),
+                "z": significance.z_values(p, n_permutations),
+            }
+        if self.ceiling is not None:
+            found["noiseceiling"] = self.ceiling
+        return found
 
 
 def _fit_tile(
