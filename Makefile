@@ -38,7 +38,7 @@ format: install
 	$(BIN)/ruff format .
 
 docs: install
-	$(BIN)/python -m pip install --quiet '.[docs]'
+	$(BIN)/python -m pip install --quiet --constraint constraints-cpu.txt --editable '.[docs]'
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html
 
 image:  ## the container image, with Docker

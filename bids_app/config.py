@@ -103,6 +103,7 @@ class Settings(_Model):
     config_file: Path | None = None
 
     recipe: str = "motion-energy"
+    model_label: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]+$")] | None = None
     features: tuple[str, ...] | None = None
     mask: str | None = None
     resolution: Literal["native"] | Annotated[float, Field(ge=0.5, le=20)] | None = None
@@ -362,6 +363,7 @@ def resolve_recipe(settings: Settings) -> Recipe:
     for (table, key), value in overrides.items():
         if value is not None:
             content[table][key] = value
+    content["name"] = settings.model_label or recipe.name
     # A grid belongs to its estimator: another estimator brings its own.
     if settings.estimator not in (None, recipe.encoding.estimator) and settings.alphas is None:
         content["encoding"]["alphas"] = None
@@ -386,6 +388,26 @@ def resolve_recipe(settings: Settings) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise SettingError(f"recipe {recipe.name}: {_complaint(error, options=False)}") from None
+
+
+def first_difference(one: Recipe, other: Recipe) -> str | None:
+    """The first setting in which two recipes give other results under the same file names, or None.
+
+    The resolution stands in the names by itself; the group level's settings touch nothing of the participants'.
+    """
+    first, second = (recipe.model_dump(exclude={"name", "description", "group"}) for recipe in (one, other))
+    for table in first:
+        pairs = [(table, first[table], second[table])]
+        if isinstance(first[table], dict):
+            pairs = [(f"{table}.{key}", first[table][key], second[table][key]) for key in first[table]]
+        for key, mine, theirs in pairs:
+            if mine != theirs and key != "bold.resolution_mm":
+                return (
+                    f"{key} is {mine} there and {theirs} now"
+                    if table != "features"
+                    else "the features differ"
+                )
+    return None
 
 
 def recipe_toml(recipe: Recipe) -> str:

@@ -35,14 +35,12 @@ def describe_plan(plan: Plan, settings: Settings, recipe: Recipe, hardware: Hard
         parts += ["", _table(("participant", "map of r", "weight maps"), rows)]
         if plan.group.missing:
             parts.append("missing: " + ", ".join(f"sub-{who}" for who in plan.group.missing))
-    warnings = [
-        *plan.warnings,
-        *(f"sub-{a.participant}: {text}" for a in plan.analyses for text in a.warnings),
-    ]
-    parts += ["", *(f"warning: {text}" for text in warnings)] if warnings else []
-    parts += (
-        ["", *(f"problem: {label}: {text}" for label, text in plan.problems.items())] if plan.problems else []
-    )
+    warnings = [*plan.warnings, *(text for a in plan.analyses for text in a.warnings)]
+    problems = [f"{label}: {text}" for label, text in plan.problems.items()]
+    if plan.missing_weights is not None:
+        problems.insert(0, str(plan.missing_weights))
+    notes = [*(f"warning: {text}" for text in warnings), *(f"problem: {text}" for text in problems)]
+    parts += ["", *notes] if notes else []
     return "\n".join(
         [*parts, "", f"{len(plan.labels)} to run, {len(plan.problems)} with problems; nothing was written"]
     )

@@ -127,8 +127,8 @@ OPTIONS: tuple[Option, ...] = (
            default="BIDS_DIR/derivatives/fmriprep*"),
     Option("stimuli_dir", "a further folder of films, searched by file name for those that are not below "
            "BIDS_DIR/stimuli", DATA, metavar="DIR"),
-    Option("stimulus_map", "a TSV (columns task, run, stim_file, onset, duration, clip_start) for datasets whose "
-           "events name no films", DATA, metavar="FILE"),
+    Option("stimulus_map", "a TSV for datasets whose events name no films: columns task, stim_file, onset, and "
+           "optionally participant, session, run, duration, clip_start", DATA, metavar="FILE"),
     Option("weights_dir", "the folder of network weights", DATA, metavar="DIR",
            default="the libraries' own caches"),
     Option("work_dir", "where intermediate results are kept; the same folder resumes a run", DATA, short="-w",
@@ -139,6 +139,8 @@ OPTIONS: tuple[Option, ...] = (
 
     Option("recipe", "a named analysis or a TOML file of one's own", ANALYSIS, metavar="NAME|FILE",
            default="motion-energy"),
+    Option("model_label", "what this analysis is called in the names of the outputs (`model-`); needed when two "
+           "analyses of one recipe share OUTPUT_DIR", ANALYSIS, metavar="LABEL", default="the recipe's name"),
     Option("features", "extractors to use in place of the recipe's, one feature space each", ANALYSIS,
            aliases=("feature",), many=True, metavar="EXTRACTOR"),
     Option("mask", "voxels to analyse: gm (grey matter), brain, or an image", ANALYSIS, metavar="gm|brain|FILE"),
@@ -174,7 +176,7 @@ OPTIONS: tuple[Option, ...] = (
            metavar="FILE"),
     Option("stop_on_first_crash", "stop at the first failure instead of finishing what does not depend on it", MACHINE,
            flag=True),
-    Option("clean_workdir", "empty the work directory first", MACHINE, flag=True),
+    Option("clean_workdir", "remove what earlier runs left in the work directory", MACHINE, flag=True),
 
     Option("dry_run", "print the resolved inputs and the plan; write nothing", OTHER, flag=True),
     Option("reports_only", "make the HTML pages anew from what is in OUTPUT_DIR", OTHER, flag=True),

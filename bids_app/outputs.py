@@ -1,16 +1,16 @@
 """Names, sidecars and the description of the derivative dataset: the one place where outputs get their names."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bids_app.config import Recipe, first_difference, load_recipe, recipe_toml
 from cinebold import __version__
 from cinebold.errors import InputError, SettingError
 from cinebold.files import read_json, write_json, write_text
 from workflows.specifications import FeatureSpace, GroupMember, Run
-
-CODE_URL = "https://pypi.org/project/cinebold/"
 
 #: What each map is, by its `stat-` label: the sidecars and docs/outputs.md say the same.
 STATISTICS: dict[str, dict[str, str]] = {
@@ -103,7 +103,7 @@ def describe_dataset(output_dir: Path, bids_dir: Path, fmriprep_dir: Path | None
         "BIDSVersion": "1.11.1",
         "DatasetType": "derivative",
         "License": _license(bids_dir),
-        "GeneratedBy": [{"Name": "cinebold", "Version": __version__, "CodeURL": CODE_URL, **_container()}],
+        "GeneratedBy": [{"Name": "cinebold", "Version": __version__, **_container()}],
         "SourceDatasets": _sources(bids_dir),
         "DatasetLinks": links,
     }
@@ -117,6 +117,23 @@ def describe_dataset(output_dir: Path, bids_dir: Path, fmriprep_dir: Path | None
         path = output_dir / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             write_text(path, text)
+
+
+def claim_model_label(output_dir: Path, recipe: Recipe) -> None:
+    """Keep the recipe beside the models that it makes; refuse to mix two analyses under one name.
+
+    Raises SettingError when the folder holds results of the same `model-` label that were made with other settings.
+    """
+    path = output_dir / "models" / f"model-{recipe.label}_recipe.toml"
+    if path.is_file():
+        difference = first_difference(load_recipe(str(path)), recipe)
+        if difference:
+            raise SettingError(
+                f"{output_dir} holds results of model-{recipe.label} that were made with other settings "
+                f"({difference}): give this analysis a name of its own with --model-label, or another output folder"
+            )
+    else:
+        write_text(path, recipe_toml(recipe))
 
 
 def _link(dataset: Path, output_dir: Path) -> str:
@@ -209,10 +226,12 @@ def feature_file(film_name: str, space: FeatureSpace) -> str:
 def finished_participants(
     output_dir: Path, recipe: str, space: str, resolution: str | None
 ) -> dict[str, list[Path]]:
-    """The model cards that the participant level left, by participant."""
+    """The model cards that the participant level left, by participant; no resolution: those on the input's grid."""
     ending = f"_space-{space}_res-{resolution or '*'}_model-{recipe}_encoding.json"
     found: dict[str, list[Path]] = {}
     for card in sorted((output_dir / "models").glob(f"sub-*{ending}")):
+        if resolution is None and re.search(r"_res-\d+(p\d+)?mm_", card.name):
+            continue
         participant = card.name.split("_")[0].removeprefix("sub-")
         found.setdefault(participant, []).append(card)
     return found

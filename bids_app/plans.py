@@ -18,7 +18,7 @@ from bids_app.inputs import (
     read_filters,
 )
 from cinebold.bold.confounds import load_confounds
-from cinebold.errors import InputError, NothingSelectedError
+from cinebold.errors import InputError, MissingWeightsError, NothingSelectedError
 from workflows.specifications import (
     FeatureExtraction,
     GroupAnalysis,
@@ -39,6 +39,9 @@ class Plan:
     extractions: tuple[FeatureExtraction, ...] = ()
     analyses: tuple[ParticipantAnalysis, ...] = ()
     group: GroupAnalysis | None = None
+    missing_weights: MissingWeightsError | None = (
+        None  #: a network cannot run; found before any film is decoded
+    )
     fmriprep_dir: Path | None = None
 
 
@@ -67,11 +70,13 @@ def _plan_stimuli(settings: Settings, recipe: Recipe) -> Plan:
         settings.bids_dir, participants, selection, settings.stimuli_dir, settings.stimulus_map
     )
     extractions = _extractions(films, settings, recipe)
+    missing_weights = _missing_weights(settings, recipe)
     return Plan(
         labels=tuple(extraction.film_name for extraction in extractions),
         problems={f"stimuli ({number})": text for number, text in enumerate(problems, 1)},
         warnings=tuple(warnings),
         extractions=extractions,
+        missing_weights=missing_weights,
     )
 
 
@@ -94,13 +99,13 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
                 database_dir=settings.bids_database_dir,
             )
         except InputError as error:
-            problems[label] = str(error)
+            problems[label] = str(error).removeprefix(f"{label}: ")
             if isinstance(error, NothingSelectedError):
                 filtered.append(error)
             continue
         found = [*inputs.problems, *_confound_problems(inputs, recipe)]
         if found:
-            problems[label] = " ".join(found)
+            problems[label] = " ".join(text.removeprefix(f"{label}: ") for text in found)
         elif len(inputs.runs) == 1:
             problems[label] = (
                 f"{label} has one run only ({inputs.runs[0].label}): held-out scores need at least two runs, one to "
@@ -116,6 +121,7 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
         problems=problems,
         extractions=_extractions({(p.film, p.film_name) for p in shown}, settings, recipe),
         analyses=tuple(analyses),
+        missing_weights=_missing_weights(settings, recipe),
         fmriprep_dir=fmriprep_dir,
     )
 
@@ -187,7 +193,6 @@ def _extractions(
     films: Iterable[tuple[str, str]], settings: Settings, recipe: Recipe
 ) -> tuple[FeatureExtraction, ...]:
     """One extraction a film, in the order of the films' names."""
-    _check_extractors(settings, recipe)
     return tuple(
         FeatureExtraction(
             film=str(film),
@@ -206,17 +211,21 @@ def _extractions(
     )
 
 
-def _check_extractors(settings: Settings, recipe: Recipe) -> None:
-    """Missing weights are found now and not after the first film was decoded."""
+def _missing_weights(settings: Settings, recipe: Recipe) -> MissingWeightsError | None:
+    """What the first network that lacks its weights says of it."""
     from cinebold.features.registry import create_extractor
 
     for space in recipe.feature_spaces:
-        create_extractor(
-            space.extractor,
-            space.parameters,
-            weights_dir=str(settings.weights_dir) if settings.weights_dir else None,
-            random_weights=settings.random_weights,
-        )
+        try:
+            create_extractor(
+                space.extractor,
+                space.parameters,
+                weights_dir=str(settings.weights_dir) if settings.weights_dir else None,
+                random_weights=settings.random_weights,
+            )
+        except MissingWeightsError as error:
+            return error
+    return None
 
 
 def _plan_group(settings: Settings, recipe: Recipe) -> Plan:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bids_app import outputs
 from bids_app.config import Recipe, Settings, recipe_toml, resolve_recipe, settings_toml
-from bids_app.exit_codes import DONE, INVALID_INPUT, SOME_FAILED
+from bids_app.exit_codes import DONE, INVALID_INPUT, SOME_FAILED, USAGE
 from bids_app.machine import hardware_of, read_plugin
 from bids_app.plans import Plan, make_plan
 from cinebold.errors import NothingSelectedError
@@ -28,7 +28,8 @@ class Outcome:
     done: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)  #: label -> one sentence; failed while it ran
     refused: dict[str, str] = field(default_factory=dict)  #: label -> one sentence; never started
-    n_computed: int = 0  #: steps that ran now, in place of being kept from an earlier run
+    n_computed: int | None = None  #: steps that ran now, in place of being kept from an earlier run
+    notes: tuple[str, ...] = ()
 
 
 def run(settings: Settings) -> int:
@@ -41,10 +42,14 @@ def run(settings: Settings) -> int:
         return _close(settings, Outcome(done=_known_labels(settings)))
 
     plan = make_plan(settings, recipe)
+    if plan.missing_weights is not None and not settings.dry_run:
+        raise plan.missing_weights
     if settings.dry_run:
         from bids_app.dry_run import describe_plan
 
         print(describe_plan(plan, settings, recipe, hardware))
+        if plan.missing_weights is not None:
+            return USAGE
         return _code(Outcome(done=list(plan.labels), refused=plan.problems))
     if not plan.labels and not plan.problems:
         raise NothingSelectedError("the filters leave no run and no film")
@@ -53,11 +58,17 @@ def run(settings: Settings) -> int:
     for text in plan.warnings:
         _log.warning(text)
 
-    if settings.clean_workdir and settings.work_dir.exists():
-        shutil.rmtree(settings.work_dir)
+    if settings.clean_workdir:
+        # Only what cinebold put there: the folder may hold other people's work.
+        for folder in settings.work_dir.glob("cinebold_*_wf"):
+            shutil.rmtree(folder)
+    if plan.analyses:
+        outputs.claim_model_label(settings.output_dir, recipe)
     outputs.describe_dataset(settings.output_dir, settings.bids_dir, plan.fmriprep_dir)
     outcome = _execute(plan, settings, recipe, hardware, plugin)
     outcome.refused = plan.problems
+    if plan.group is not None and plan.group.missing:
+        outcome.notes = ("missing: " + ", ".join(f"sub-{who}" for who in plan.group.missing),)
     return _close(settings, outcome)
 
 
@@ -70,7 +81,7 @@ def _execute(
     from workflows.execution import configure_nipype, run_graph
 
     if plan.analyses:
-        graphs = {f"sub-{a.participant}": graphs_of_participant(a) for a in plan.analyses}
+        graphs = {f"sub-{a.participant}": graphs_of_participant(a, plan.analyses) for a in plan.analyses}
     elif plan.group is not None:
         graphs = {"group": ["group_wf"]}
     else:
@@ -195,9 +206,11 @@ def _code(outcome: Outcome) -> int:
 def _summary(settings: Settings, outcome: Outcome, pages: Sequence[Path], complaints: Sequence[str]) -> str:
     lines = [
         f"cinebold {settings.analysis_level}: {len(outcome.done)} done, "
-        f"{len(outcome.failed) + len(outcome.refused)} failed; "
-        f"{outcome.n_computed} steps computed, the others kept from earlier runs"
+        f"{len(outcome.failed) + len(outcome.refused)} failed"
     ]
+    if outcome.n_computed is not None:
+        lines[0] += f"; {outcome.n_computed} steps computed, the others kept from earlier runs"
+    lines += [f"  note     {text}" for text in outcome.notes]
     bad = {**outcome.refused, **outcome.failed}
     lines += [f"  failed   {label}: {reason}" for label, reason in bad.items()]
     lines += [f"  report   {page}" for page in pages]

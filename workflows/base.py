@@ -1,5 +1,6 @@
 """The outermost graph of each analysis level."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def init_cinebold_wf(
     """The films, then the participants that saw them; or the group."""
     workflow = pe.Workflow(name=f"cinebold_{recipe}_wf", base_dir=str(work_dir))
     if extractions:
-        stimuli = init_stimuli_wf(extractions, hardware, progress=progress)
+        stimuli = init_stimuli_wf(extractions, hardware, progress=progress, name=_stimuli_name(analyses))
         workflow.add_nodes([stimuli])
     for analysis in analyses:
         participant = init_participant_wf(analysis, hardware, progress=progress)
@@ -37,12 +38,23 @@ def init_cinebold_wf(
     return workflow
 
 
-def graphs_of_film(film_name: str) -> list[str]:
-    """The nodes whose failure is the failure of a film."""
-    return [f"stimuli_wf.{film_field(film_name)}"]
+def _stimuli_name(analyses: Sequence[ParticipantAnalysis]) -> str:
+    """A folder of its own for each set of participants: jobs that share a work directory do not meet there."""
+    if not analyses:
+        return "stimuli_wf"
+    labels = " ".join(sorted(analysis.participant for analysis in analyses))
+    return f"stimuli_{hashlib.sha256(labels.encode()).hexdigest()[:8]}_wf"
 
 
-def graphs_of_participant(analysis: ParticipantAnalysis) -> list[str]:
+def graphs_of_film(film_name: str, analyses: Sequence[ParticipantAnalysis] = ()) -> list[str]:
+    """The nodes whose failure is the failure of a film, in the graph of these analyses."""
+    return [f"{_stimuli_name(analyses)}.{film_field(film_name)}"]
+
+
+def graphs_of_participant(
+    analysis: ParticipantAnalysis, analyses: Sequence[ParticipantAnalysis]
+) -> list[str]:
     """The graphs and nodes whose failure is the failure of a participant: its own, and its films'."""
     films = dict.fromkeys(name for run in analysis.runs for name in films_of(run))
-    return [f"sub_{analysis.participant}_wf", *(node for film in films for node in graphs_of_film(film))]
+    nodes = [node for film in films for node in graphs_of_film(film, analyses)]
+    return [f"sub_{analysis.participant}_wf", *nodes]

@@ -59,6 +59,8 @@ def configure_nipype(verbose: int = 0) -> None:
                 "hash_method": "timestamp",
                 "poll_sleep_duration": "0.02",
                 "check_version": "false",
+                # Its own report pages lie in a folder that parallel jobs share, and nobody reads them.
+                "create_report": "false",
             },
             "logging": {
                 "workflow_level": level,

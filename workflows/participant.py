@@ -67,7 +67,7 @@ def init_participant_wf(
         ),
         name="fit",
         n_procs=threads,
-        mem_gb=bounded(fit_gb(analysis.runs, analysis.encoding.voxel_tile), hardware),
+        mem_gb=bounded(fit_gb(analysis.runs, analysis.bold, analysis.encoding.voxel_tile, threads), hardware),
     )
     summary = pe.Node(SummariseParticipant(analysis_json=to_json(analysis)), name="summary")
     figures = pe.Node(
@@ -155,7 +155,8 @@ def _connect_sinks(
     ds_maps = _sink("ds_maps", [str(root / analysis.prefix)], analysis.map_metadata, specific)
     ds_model = _sink("ds_model", [str(root / analysis.model_prefix)])
     ds_loadings = _sink("ds_loadings", [str(root / analysis.model_prefix)])
-    ds_timeseries = _sink("ds_timeseries", series_prefixes, _timeseries_metadata(analysis))
+    own = {f"desc-{s.name}_timeseries.tsv": {"FeatureSpace": asdict(s)} for s in analysis.spaces}
+    ds_timeseries = _sink("ds_timeseries", series_prefixes, _timeseries_metadata(analysis), json.dumps(own))
     ds_figures = _sink("ds_figures", [str((root / analysis.figures_prefix).parent)], separator="/")
     ds_summary = _sink("ds_summary", [str(root / analysis.figures_prefix)])
     workflow.connect(
@@ -196,5 +197,4 @@ def _timeseries_metadata(analysis: ParticipantAnalysis) -> dict[str, Any]:
         "zero where no film was shown.",
         "SamplingFrequency": 1.0 / first.tr_s,
         "StartTime": first.tr_s / 2 if first.start_time_s is None else first.start_time_s,
-        "ModelParameters": {"spaces": [asdict(space) for space in analysis.spaces]},
     }

@@ -29,12 +29,17 @@ def extraction_gb() -> float:
     return _PYTHON_GB + _TORCH_GB
 
 
-def fit_gb(runs: tuple[Run, ...], voxel_tile: int, n_columns: int = 400) -> float:
-    """Fitting: float64 tiles of the responses and of the cross products of each fold, and the Gram matrices."""
+def fit_gb(
+    runs: tuple[Run, ...], preparation: BoldPreparation, voxel_tile: int, n_threads: int, n_columns: int = 200
+) -> float:
+    """Fitting: a float64 tile of responses and cross products a thread, the designs, and the weights of all voxels."""
     n_volumes = sum(run.n_volumes for run in runs)
     n_sets = len(runs) + 1
-    tile = 8.0 * voxel_tile * (3 * n_volumes + 2 * n_sets * n_columns)
-    return _PYTHON_GB + (tile + 8.0 * (n_sets * n_columns) ** 2 + 16.0 * n_volumes * n_sets * n_columns) / _GB
+    tile = 8.0 * voxel_tile * (4 * n_volumes + 2 * n_sets * n_columns)
+    designs = 8.0 * n_sets * n_columns * (2 * n_volumes + n_columns * len(runs))
+    n_targets = response_bytes(runs[0], preparation) / (4.0 * runs[0].n_volumes)
+    weights = 3 * 4.0 * n_columns * n_targets
+    return _PYTHON_GB + (n_threads * tile + designs + weights) / _GB
 
 
 def bounded(needed_gb: float, hardware: Hardware) -> float:

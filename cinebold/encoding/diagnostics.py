@@ -23,7 +23,7 @@ def predicted_voxels(rsquared: np.ndarray, q: np.ndarray | None, level: float) -
 
     Only they say whether the grid of alphas is wide enough: what cannot be predicted may choose any.
     """
-    return np.nan_to_num(rsquared, nan=-1.0) > _PREDICTED_RSQUARED if q is None else q <= level
+    return np.nan_to_num(rsquared, nan=-1.0) > _PREDICTED_RSQUARED if q is None else q < level
 
 
 def edge_shares(alphas: Sequence[float], alpha_index: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

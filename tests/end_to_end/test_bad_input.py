@@ -293,3 +293,24 @@ def test_random_weights_are_shouted(small, cinebold, tmp_path):
     assert "random" in (out / "sub-01.html").read_text().lower()
     sidecar = json.loads(next((out / "stimuli").glob("*slowfastr50_features.json")).read_text())
     assert "random" in json.dumps(sidecar).lower()
+
+
+def test_two_analyses_of_one_name_are_not_mixed(small, run, tmp_path):
+    """Other settings under the same `model-` label are refused, and welcome under a label of their own."""
+    run(small, 0, *ALONE)
+    cards = {path.name for path in (tmp_path / "out/models").iterdir()}
+    said = run(small, USAGE, *ALONE, "--estimator", "lasso")
+    assert "encoding.estimator is ridge there and lasso now" in said and "--model-label" in said
+    assert {path.name for path in (tmp_path / "out/models").iterdir()} == cards
+    run(small, 0, *ALONE, "--estimator", "lasso", "--model-label", "mylasso")
+    assert cards < {path.name for path in (tmp_path / "out/models").iterdir()}
+    assert list((tmp_path / "out").rglob("*model-mylasso_stat-r_statmap.nii.gz"))
+
+
+def test_cleaning_the_work_directory_spares_what_is_not_ours(small, run, tmp_path):
+    run(small, 0, *ALONE)
+    mine = tmp_path / "work" / "mine.txt"
+    mine.write_text("thesis")
+    said = run(small, 0, *ALONE, "--clean-workdir")
+    assert mine.read_text() == "thesis"
+    assert "0 steps computed" not in said

@@ -80,7 +80,7 @@ def test_each_film_is_extracted_once_for_all_who_saw_it(analyses, tmp_path):
         tmp_path, HARDWARE, recipe="test", extractions=extractions_of(analyses, tmp_path), analyses=analyses
     )
     names = workflow.list_node_names()
-    extracting = [name for name in names if name.startswith("stimuli_wf.film_")]
+    extracting = [name for name in names if ".film_" in name]
     assert len(extracting) == 5  # four films of their own and the shared one
     graph = workflow._create_flat_graph()
     shared = next(node for node in graph if node.name == film_field("shared.mp4"))
@@ -101,10 +101,16 @@ def test_a_film_is_a_gpu_node_only_on_a_gpu(analyses, tmp_path):
 
 
 def test_a_film_that_fails_is_the_failure_of_those_who_saw_it(analyses):
-    own = graphs_of_film("sub01run1.mp4")[0]
-    assert own in graphs_of_participant(analyses[0])
-    assert own not in graphs_of_participant(analyses[1])
-    assert graphs_of_film("shared.mp4")[0] in graphs_of_participant(analyses[1])
+    own = graphs_of_film("sub01run1.mp4", analyses)[0]
+    assert own in graphs_of_participant(analyses[0], analyses)
+    assert own not in graphs_of_participant(analyses[1], analyses)
+    assert graphs_of_film("shared.mp4", analyses)[0] in graphs_of_participant(analyses[1], analyses)
+
+
+def test_jobs_for_other_participants_extract_in_folders_of_their_own(analyses):
+    """An array of jobs, one a participant, may share a work directory."""
+    jobs = [graphs_of_film("shared.mp4", [analysis])[0] for analysis in analyses]
+    assert len(set(jobs)) == len(jobs)
 
 
 def test_films_with_like_names_have_nodes_of_their_own():
@@ -118,7 +124,9 @@ def test_memory_grows_with_the_run_and_is_bounded_by_the_machine(analyses):
     run = analyses[0].runs[0]
     longer = replace(run, n_volumes=10 * run.n_volumes, shape=(97, 115, 97))
     assert preparation_gb(longer, BoldPreparation()) > preparation_gb(run, BoldPreparation())
-    assert fit_gb((longer,) * 4, 4096) > fit_gb((run,) * 2, 4096)
+    small, large = (fit_gb(runs, BoldPreparation(), 4096, 2) for runs in ((run,) * 2, (longer,) * 4))
+    assert large > small
+    assert fit_gb((longer,) * 4, BoldPreparation(mask="brain"), 4096, 2) > large
     assert bounded(1000.0, HARDWARE) < HARDWARE.memory_mb / 1024
 
 

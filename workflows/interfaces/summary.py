@@ -122,6 +122,7 @@ def _run(run: Run, responses: dict[str, Any], design: dict[str, Any]) -> dict[st
         "start_time_s": run.start_time_s,
         "slice_timing_corrected": run.slice_timing_corrected,
         **responses,
+        "confound_strategy": responses["confounds"],
         "films": films,
     }
 
