@@ -165,8 +165,10 @@ def _responses(summary: Mapping[str, Any]) -> list[str]:
             f"the confounds of the strategy “{strategy}” of nilearn{version and ' ' + version} "
             f"[@nilearn; @wang2024{extra}]"
         )
-    high_pass = bold.get("high_pass_hz")
-    if _is_number(high_pass):
+    # Strategies that bring fMRIPrep's cosines need no others: what each run says is what was done.
+    filtered = [run.get("high_pass_hz") for run in _objects(summary, "runs")] or [bold.get("high_pass_hz")]
+    high_pass = next((value for value in filtered if _is_number(value)), None)
+    if high_pass is not None:
         regressed.append(f"drifts slower than {high_pass:g} Hz (discrete cosines)")
     if regressed:
         sentences.append(

@@ -74,7 +74,13 @@ def group_maps(
             for who, image in zip(participants, images, strict=True)
         },
         "n_significant": int((adjusted < q).sum()),
-        "scores": {"r": {"mean": float(values["stat-r"].mean()), "max": float(values["stat-r"].max())}},
+        "scores": {
+            "r": {
+                "mean": float(values["stat-r"].mean()),
+                "median": float(np.median(values["stat-r"])),
+                "max": float(values["stat-r"].max()),
+            }
+        },
         "weights": {},
         "warnings": [],
     }

@@ -1,0 +1,95 @@
+"""Group maps from files: tests against scipy, and what cannot be compared is left out or refused."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from scipy.stats import false_discovery_control, ttest_1samp
+
+from cinebold.encoding.model import EncodingModel
+from cinebold.encoding.preprocessing import SpaceReducer
+from cinebold.errors import InputError
+from cinebold.group.maps import group_maps
+
+SHAPE, AFFINE, N = (5, 6, 4), np.diag([3.0, 3.0, 3.0, 1.0]), 6
+
+
+def save_image(path, values, affine=AFFINE):
+    nib.save(nib.Nifti1Image(values.astype(np.float32), affine), path)
+    return str(path)
+
+
+def save_model(prefix, components):
+    n, p = components.shape
+    reducer = SpaceReducer(
+        mean=np.zeros(p),
+        scale=np.ones(p),
+        components=components,
+        explained_variance_ratio=np.ones(n) / n,
+        unit=1.0,
+    )
+    EncodingModel(
+        reducers={"a": reducer}, delays=(1,), tr_s=2.0, weights={"a": np.zeros((n, 1, 3), np.float32)},
+        intercept=np.zeros(3, np.float32),
+    ).save(prefix)  # fmt: skip
+    return str(prefix)
+
+
+@pytest.fixture
+def group(tmp_path):
+    """Six participants; one lacks a voxel."""
+    rng = np.random.default_rng(0)
+    components = np.linalg.qr(rng.standard_normal((4, 4)))[0][:2]
+    r = np.tanh(rng.normal(0.2, 0.2, (N, *SHAPE)))
+    r[3, 0, 0, 0] = np.nan
+    weights = rng.normal(0.5, 1, (N, *SHAPE, 2))
+    names = [f"{k:02d}" for k in range(N)]
+    return (
+        r,
+        weights,
+        {who: save_image(tmp_path / f"r{who}.nii.gz", r[k]) for k, who in enumerate(names)},
+        {who: {"a": save_image(tmp_path / f"w{who}.nii.gz", weights[k])} for k, who in enumerate(names)},
+        {who: save_model(tmp_path / f"m{who}", components) for who in names},
+    )
+
+
+def test_maps_equal_scipy_on_the_common_mask(group):
+    r, weights, *paths = group
+    maps, summary = group_maps(*paths, q=0.05)
+    mask = np.isfinite(r).all(axis=0)
+    assert summary["n_targets"] == mask.sum() == np.prod(SHAPE) - 1
+    assert summary["n_targets_by_participant"]["03"] == mask.sum()
+    expected = ttest_1samp(np.arctanh(r.astype(np.float32)[:, mask].astype(float)), 0)
+    found = {name: np.asarray(image.dataobj)[mask] for name, image in maps.items()}
+    np.testing.assert_allclose(found["stat-t_desc-r"], expected.statistic, rtol=1e-4)
+    np.testing.assert_allclose(found["stat-p_desc-r"], expected.pvalue, rtol=1e-3)
+    np.testing.assert_allclose(found["stat-q_desc-r"], false_discovery_control(expected.pvalue), rtol=1e-3)
+    np.testing.assert_allclose(found["stat-r"], np.tanh(np.arctanh(r[:, mask]).mean(axis=0)), atol=1e-6)
+    of_weights = ttest_1samp(weights[:, mask], 0)  # (n_voxels, n_components)
+    np.testing.assert_allclose(found["stat-t_desc-a"], of_weights.statistic, rtol=1e-3)
+    for k in range(2):  # within each component, not over all of them
+        np.testing.assert_allclose(
+            found["stat-q_desc-a"][:, k], false_discovery_control(of_weights.pvalue[:, k]), rtol=1e-3
+        )
+    assert all(np.isnan(np.asarray(image.dataobj)[~mask]).all() for image in maps.values())
+
+
+def test_weights_of_other_components_are_left_out_and_said_so(group, tmp_path):
+    *_, r_maps, weight_maps, models = group
+    models["02"] = save_model(tmp_path / "other", np.eye(4)[:2])
+    maps, summary = group_maps(r_maps, weight_maps, models, q=0.05)
+    assert not any("desc-a" in name for name in maps)
+    assert "sub-02" in summary["warnings"][0]
+
+
+def test_other_grids_are_refused(group, tmp_path):
+    r, _, r_maps, weight_maps, models = group
+    r_maps["02"] = save_image(tmp_path / "shifted.nii.gz", r[2], AFFINE + np.eye(4, k=3) * 3)
+    with pytest.raises(InputError, match="sub-02.*different grids"):
+        group_maps(r_maps, weight_maps, models, q=0.05)
+
+
+def test_no_common_voxel_is_refused(group, tmp_path):
+    r, _, r_maps, weight_maps, models = group
+    r_maps["02"] = save_image(tmp_path / "empty.nii.gz", np.full(SHAPE, np.nan))
+    with pytest.raises(InputError, match="no voxel"):
+        group_maps(r_maps, weight_maps, models, q=0.05)
