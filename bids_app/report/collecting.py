@@ -84,11 +84,14 @@ def collect_analyses(
 
 
 def collect_crashes(output_dir: Path, label: str) -> tuple[list[CrashFile], int]:
-    """The crash files of logs/<label>, and how many more there are than are shown.
+    """The crash files of the last run in logs/<label>, and how many more there are than are shown.
 
+    What an earlier run could not do and the last one could is no error any more.
     Pickled crash files are named, never opened: a pickle can run code.
     """
-    paths = sorted(path for path in (output_dir / "logs" / label).glob("**/crash*") if path.is_file())
+    runs = [folder for folder in (output_dir / "logs" / label).glob("*") if folder.is_dir()]
+    last = max(runs, key=lambda folder: (folder.stat().st_mtime_ns, folder.name), default=None)
+    paths = sorted(path for path in last.glob("**/crash*") if path.is_file()) if last else []
     crashes = []
     for path in paths[:_CRASH_FILES]:
         if path.suffix in {".pklz", ".pkl", ".gz"}:

@@ -260,8 +260,10 @@ def test_a_participant_that_failed_is_done_after_the_repair(small, broken, run, 
     replace(path, whole[:2000])
     run(bids, SOME, *ALONE)
     assert list((tmp_path / "out/logs/sub-01").glob("*/crash-*.txt"))
+    assert "crash-" in (tmp_path / "out/sub-01.html").read_text()
     replace(path, whole)
     assert "1 done, 0 failed" in run(bids, 0, *ALONE)
+    assert "crash-" not in (tmp_path / "out/sub-01.html").read_text()
 
 
 def test_a_dry_run_writes_nothing(small, run, tmp_path):

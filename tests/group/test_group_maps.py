@@ -84,12 +84,12 @@ def test_weights_of_other_components_are_left_out_and_said_so(group, tmp_path):
 def test_other_grids_are_refused(group, tmp_path):
     r, _, r_maps, weight_maps, models = group
     r_maps["02"] = save_image(tmp_path / "shifted.nii.gz", r[2], AFFINE + np.eye(4, k=3) * 3)
-    with pytest.raises(InputError, match="sub-02.*different grids"):
+    with pytest.raises(InputError, match=r"sub-02.*different grids"):
         group_maps(r_maps, weight_maps, models, q=0.05)
 
 
 def test_no_common_voxel_is_refused(group, tmp_path):
-    r, _, r_maps, weight_maps, models = group
+    *_, r_maps, weight_maps, models = group
     r_maps["02"] = save_image(tmp_path / "empty.nii.gz", np.full(SHAPE, np.nan))
     with pytest.raises(InputError, match="no voxel"):
         group_maps(r_maps, weight_maps, models, q=0.05)
