@@ -167,7 +167,7 @@ def _write_reports(settings: Settings, outcome: Outcome) -> tuple[list[Path], li
         try:
             if label == "group":
                 pages.append(write_group_report(settings.output_dir, problems=problems))
-            elif label in outcome.done or (settings.output_dir / label).is_dir():
+            elif label not in outcome.refused or (settings.output_dir / label).is_dir():
                 page = write_participant_report(
                     settings.output_dir, label.removeprefix("sub-"), problems=problems
                 )
