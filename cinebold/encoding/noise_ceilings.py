@@ -35,8 +35,9 @@ def find_repeats(rows: Rows, designs: Sequence[RunDesign]) -> list[Repeat]:
         ]
     )
     repeats = []
-    for film, film_id in enumerate(rows.film_ids):
-        alone = rows.used & rows.shows[:, film] & (rows.touches.sum(axis=1) == 1)
+    for film_id in dict.fromkeys(rows.whole_films):
+        of_film = np.array([film == film_id for film in rows.whole_films])
+        alone = rows.used & rows.shows[:, of_film].any(axis=1) & ~rows.touches[:, ~of_film].any(axis=1)
         showings = [np.flatnonzero(alone & (rows.run == run)) for run in range(len(designs))]
         for first, second in combinations([showing for showing in showings if len(showing)], 2):
             tr_s = designs[rows.run[first[0]]].tr_s
