@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bids_app.config import Recipe, Settings
+from bids_app.config import Settings
 from bids_app.plans import Plan
+from bids_app.recipe import Recipe
 from workflows.specifications import Hardware, ParticipantAnalysis
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bids_app.config import Recipe, first_difference, load_recipe, recipe_toml
+from bids_app.recipe import Recipe, first_difference, load_recipe, recipe_toml
 from cinebold import __version__
 from cinebold.errors import InputError, SettingError
 from cinebold.files import read_json, write_json, write_text

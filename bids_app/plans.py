@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bids_app import outputs
-from bids_app.config import Recipe, Settings
+from bids_app.config import Settings
 from bids_app.inputs import (
     ParticipantInputs,
     Selection,
@@ -17,6 +17,7 @@ from bids_app.inputs import (
     find_participants,
     read_filters,
 )
+from bids_app.recipe import Recipe
 from cinebold.bold.confounds import load_confounds
 from cinebold.errors import InputError, MissingWeightsError, NothingSelectedError
 from workflows.specifications import (

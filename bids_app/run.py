@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bids_app import outputs
-from bids_app.config import Recipe, Settings, recipe_toml, resolve_recipe, settings_toml
+from bids_app.config import Settings, settings_toml
 from bids_app.exit_codes import DONE, INVALID_INPUT, SOME_FAILED, USAGE
 from bids_app.machine import hardware_of, read_plugin
 from bids_app.plans import Plan, make_plan
+from bids_app.recipe import Recipe, recipe_toml, resolve_recipe
 from cinebold.errors import NothingSelectedError
 from cinebold.files import write_text
 from workflows.specifications import Hardware

@@ -2,14 +2,8 @@
 
 import pytest
 
-from bids_app.config import (
-    load_recipe,
-    load_settings,
-    recipe_names,
-    recipe_toml,
-    resolve_recipe,
-    settings_toml,
-)
+from bids_app.config import load_settings, settings_toml
+from bids_app.recipe import load_recipe, recipe_names, recipe_toml, resolve_recipe
 from cinebold.errors import SettingError
 
 

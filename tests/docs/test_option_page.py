@@ -65,7 +65,7 @@ def test_the_output_page_has_every_statistic():
 
 
 def test_the_recipe_page_has_every_recipe_and_key():
-    from bids_app.config import BoldTable, DesignTable, EncodingTable, FeatureTable, GroupTable, recipe_names
+    from bids_app.recipe import BoldTable, DesignTable, EncodingTable, FeatureTable, GroupTable, recipe_names
 
     page = (DOCS / "recipes.md").read_text(encoding="utf-8")
     for name in recipe_names():
