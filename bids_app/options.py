@@ -140,7 +140,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("recipe", "a named analysis or a TOML file of one's own", ANALYSIS, metavar="NAME|FILE",
            default="motion-energy"),
     Option("model_label", "what this analysis is called in the names of the outputs (`model-`); needed when two "
-           "analyses of one recipe share OUTPUT_DIR", ANALYSIS, metavar="LABEL", default="the recipe's name"),
+           "analyses of one recipe share OUTPUT_DIR", ANALYSIS, metavar="LABEL",
+           default="the recipe's name, or the features'"),
     Option("features", "extractors to use in place of the recipe's, one feature space each", ANALYSIS,
            aliases=("feature",), many=True, metavar="EXTRACTOR"),
     Option("mask", "voxels to analyse: gm (grey matter), brain, or an image", ANALYSIS, metavar="gm|brain|FILE"),

@@ -184,7 +184,7 @@ def resolve_recipe(settings: Settings) -> Recipe:
     for (table, key), value in overrides.items():
         if value is not None:
             content[table][key] = value
-    content["name"] = settings.model_label or recipe.name
+    content["name"] = settings.model_label or "-".join(settings.features or (recipe.name,)).replace("_", "")
     # A grid belongs to its estimator: another estimator brings its own.
     if settings.estimator not in (None, recipe.encoding.estimator) and settings.alphas is None:
         content["encoding"]["alphas"] = None

@@ -13,6 +13,7 @@ from nipype import logging as nipype_logging
 from nipype.pipeline import engine as pe
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin
 
+from cinebold.errors import SettingError
 from workflows.interfaces.sinks import StoreDerivatives
 from workflows.specifications import Hardware
 
@@ -96,9 +97,12 @@ def run_graph(
 
     def note(node: pe.Node, status: str) -> None:
         name = node.fullname.partition(".")[2]
-        stores = isinstance(node.interface, StoreDerivatives)
-        if status == "start" and not stores and not node.run_without_submitting:
-            record.computed.append(name)
+        if status == "start":
+            # MultiProc has looked for kept results by now; the other plugins look later.
+            kept = not isinstance(runner, Scheduler) and node.is_cached() == (True, True)
+            stores = isinstance(node.interface, StoreDerivatives)
+            if not (kept or stores or node.run_without_submitting):
+                record.computed.append(name)
         elif status == "end":
             # MultiProc reports the end of a node that failed on the master thread as well.
             if name not in record.failed:
@@ -108,10 +112,11 @@ def run_graph(
             record.failed.setdefault(name, "")
             bar.update()
 
+    runner = _plugin(hardware, plugin, note)
     # Nipype collects garbage after each step on the master thread; what is there before the run need not be looked at.
     gc.freeze()
     try:
-        workflow.run(plugin=_plugin(hardware, plugin, note))
+        workflow.run(plugin=runner)
     except (
         Exception
     ) as error:  # whatever a node or the plugin raised: it stands in the record, or it is ours to tell
@@ -141,7 +146,12 @@ def _plugin(
         return Scheduler(plugin_args=arguments | dict((plugin or {}).get("plugin_args", {})))
     from nipype.pipeline import plugins
 
-    kind = getattr(plugins, f"{plugin['plugin']}Plugin")
+    kind = getattr(plugins, f"{plugin['plugin']}Plugin", None)
+    if kind is None:
+        known = sorted(name.removesuffix("Plugin") for name in dir(plugins) if name.endswith("Plugin"))
+        raise SettingError(
+            f"--use-plugin: Nipype has no plugin {plugin['plugin']!r}; it has {', '.join(known)}"
+        )
     return kind(plugin_args={"status_callback": note} | dict(plugin.get("plugin_args", {})))
 
 

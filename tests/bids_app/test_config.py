@@ -65,6 +65,10 @@ def test_options_override_the_recipe():
     assert (recipe.design.pca, recipe.design.delays_s) == (None, (3.0,))
     assert (recipe.encoding.estimator, recipe.encoding.permutations) == ("lasso", 0)
     assert [table.space for table in recipe.features] == ["lowlevel"]
+    assert recipe.label == "lowlevel"
+    both = resolve_recipe(settings(features=["low_level", "motion_energy"]))
+    assert both.label == "lowlevelmotionenergy"
+    assert resolve_recipe(settings(features=["low_level"], model_label="mine")).label == "mine"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 from nipype.interfaces.utility import Function
 from nipype.pipeline import engine as pe
 
+from cinebold.errors import SettingError
 from workflows.execution import configure_nipype, run_graph
 from workflows.specifications import Hardware
 
@@ -81,3 +82,18 @@ def test_a_killed_worker_is_a_failure_and_not_a_hang(build, tmp_path):
 def test_a_graph_name_is_not_mistaken_for_a_longer_one(build, tmp_path):
     execution = run(build(refuse), tmp_path)
     assert execution.failure_of(["bad"]) is None
+
+
+def test_other_plugins_keep_results_too(build, tmp_path):
+    linear = {"plugin": "Linear"}
+    first, second = (
+        run_graph(build(double), HARDWARE, crash_folder=lambda name: tmp_path, plugin=linear)
+        for _ in range(2)
+    )
+    assert len(first.computed) == 4
+    assert second.computed == []
+
+
+def test_a_plugin_that_does_not_exist_is_refused(build, tmp_path):
+    with pytest.raises(SettingError, match="has no plugin 'Nonsense'"):
+        run_graph(build(double), HARDWARE, crash_folder=lambda name: tmp_path, plugin={"plugin": "Nonsense"})
