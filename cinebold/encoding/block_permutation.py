@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from cinebold.encoding.significance import LEAVE_ONE_OUT_COUPLING, p_values
+from cinebold.encoding.significance import LEAVE_ONE_OUT_COUPLING, family_wise_p, p_values
 from cinebold.errors import InputError
 
 #: Voxels that are permuted together, and permutations that are summed together: both sums stay in the cache.
@@ -86,13 +86,8 @@ class BlockPermutations:
         return np.where(np.isfinite(self.observed_r), p, np.nan)
 
     def family_wise_p(self) -> np.ndarray:
-        """p against the largest permuted r of all voxels, which controls the family-wise error.
-
-        Westfall & Young (1993); Nichols & Holmes (2002), Hum. Brain Mapp. 15, 1-25.
-        """
-        rising = np.sort(self.maxima)
-        n_at_least = len(rising) - np.searchsorted(rising, self.observed_r - _TIE, side="left")
-        return np.where(np.isfinite(self.observed_r), p_values(n_at_least, len(rising)), np.nan)
+        """p against the largest permuted r of all voxels (`significance.family_wise_p`)."""
+        return family_wise_p(self.observed_r, self.maxima)
 
 
 def draw_blocks(
