@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from cinebold.encoding.ridge_path import (
-    SCORINGS,
     choose,
     gram_root,
     leave_one_out,
     path_sums,
     pool,
     rising,
+    scoring_of,
     triangular,
 )
 from cinebold.encoding.scores import HeldOutSums
@@ -82,11 +82,9 @@ def solve_banded_ridge(
     voxel_tile : changes no result
     """
     candidates = _checked(candidates, spaces, len(whole.gram))
-    if scoring not in SCORINGS:
-        raise SettingError(f"Unknown scoring {scoring!r}: choose one of {', '.join(SCORINGS)}.")
     if any(factor <= 1 for factor in refinements):
         raise SettingError(f"refinements must be factors above 1, got {tuple(refinements)}.")
-    grid = rising(alphas)
+    grid, pooled_score = rising(alphas), scoring_of(scoring)
     roots = [gram_root(test.gram) for _, test in folds]
     n_targets = whole.cross.shape[1]
 
@@ -109,7 +107,7 @@ def solve_banded_ridge(
                 e = band.rotate(test.cross[:, own])
                 pair = path_sums(c.astype(dtype), e, root, shrinkage)
                 sums.append(HeldOutSums(test.n, test.total[own], *pair))
-            best[tile], index[tile] = choose(SCORINGS[scoring](sums))
+            best[tile], index[tile] = choose(pooled_score(sums))
         return best, index
 
     best = np.full(n_targets, -np.inf)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from cinebold.encoding.ridge_path import (
-    SCORINGS,
     RidgeFit,
     check_runs,
     choose,
     leave_one_out,
     path_sums,
     rising,
+    scoring_of,
     triangular,
 )
 from cinebold.encoding.scores import HeldOutSums
@@ -86,7 +86,7 @@ def solve_dual_ridge(
     for K and for the weights.
     """
     check_runs(features, responses)
-    alphas = rising(alphas)
+    alphas, score = rising(alphas), scoring_of(scoring)
     folds = leave_one_out(len(features))
     starts = np.cumsum([0, *(len(run) for run in features)])
     rows = [np.arange(start, start + len(run)) for start, run in zip(starts, features, strict=False)]
@@ -112,7 +112,7 @@ def solve_dual_ridge(
     def solve(tile: slice) -> None:
         y = np.concatenate([np.asarray(run[:, tile], dtype=np.float64) for run in responses])
         sums = [fold.sums(y) for fold in prepared]
-        inner_score[tile], alpha_index[tile] = choose(SCORINGS[scoring](sums))
+        inner_score[tile], alpha_index[tile] = choose(score(sums))
         c = whole.vectors.T @ _centred(y, group)
         dual = whole.vectors @ (c * whole.shrinkage(alphas[alpha_index[tile]]).T)
         own = x.T @ dual.astype(x.dtype)

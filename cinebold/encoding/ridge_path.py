@@ -1,6 +1,6 @@
 """Ridge at all alphas, scored on held-out rows without predictions; one alpha a voxel."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -60,7 +60,7 @@ def solve_ridge_over_runs(
     voxel_tile : changes no result
     """
     check_runs(features, responses)
-    alphas = rising(alphas)
+    alphas, score = rising(alphas), scoring_of(scoring)
     x = [np.asarray(run, dtype=np.float64) for run in features]
     # Sums of squares of columns far from 0 would lose digits: a common shift changes nothing else.
     shift = np.concatenate(x).mean(axis=0)
@@ -84,7 +84,7 @@ def solve_ridge_over_runs(
             sums.append(
                 HeldOutSums(held_out.n, held_out.total, *path_sums(c.astype(dtype), e, root, shrinkage))
             )
-        inner_score[tile], alpha_index[tile] = choose(SCORINGS[scoring](sums))
+        inner_score[tile], alpha_index[tile] = choose(score(sums))
         pooled = pool(runs, range(len(runs)), centre_runs)
         own = whole.solve(pooled.cross, alphas[alpha_index[tile]])
         weights[:, tile] = own
@@ -163,6 +163,13 @@ def choose(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     good = scores >= scores.max(axis=0) - _TIE
     index = len(scores) - 1 - good[::-1].argmax(axis=0)
     return np.take_along_axis(scores, index[np.newaxis], axis=0)[0], index
+
+
+def scoring_of(name: str) -> Callable[[Sequence[HeldOutSums]], np.ndarray]:
+    """The score of that name; a SettingError for another."""
+    if name not in SCORINGS:
+        raise SettingError(f"Unknown scoring {name!r}: choose one of {', '.join(SCORINGS)}.")
+    return SCORINGS[name]
 
 
 def leave_one_out(n_runs: int) -> list[tuple[list[int], list[int]]]:
