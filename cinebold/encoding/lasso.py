@@ -1,12 +1,14 @@
-"""LASSO on centred statistics: coordinate descent for each voxel, all voxels sharing one Gram matrix."""
+"""LASSO and elastic net on centred statistics: all voxels share one Gram matrix, each has its own alpha."""
 
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 import numpy as np
 
+from cinebold.encoding import coordinate_descent
+from cinebold.encoding.coordinate_descent import padded_rows
+from cinebold.encoding.statistics import CentredStatistics
 from cinebold.encoding.tiles import n_linear_algebra_threads
 from cinebold.errors import SettingError
 
@@ -14,9 +16,11 @@ logger = logging.getLogger(__name__)
 
 _TOLERANCE = 1e-8
 #: Scores that choose alpha need fewer digits than weights that are kept.
-_SELECTION_TOLERANCE = 1e-5
+_SELECTION_TOLERANCE = 1e-6
 _MAX_ITERATIONS = 10_000
 _CHUNK = 256
+#: Held-out errors nearer than this share of y'y are a tie, which goes to the larger alpha.
+_TIE = 1e-9
 
 
 class LassoSolver:
@@ -32,6 +36,8 @@ class LassoSolver:
     """
 
     default_alphas = tuple(float(alpha) for alpha in np.logspace(-2.5, 0, 16))
+    #: Share of the penalty that is l1.
+    l1_ratio = 1.0
 
     def __init__(self, gram: np.ndarray, n_samples: int) -> None:
         self.gram, self.n_samples = gram, n_samples
@@ -39,7 +45,7 @@ class LassoSolver:
     def weights(self, cross: np.ndarray, total: np.ndarray, alphas: np.ndarray) -> np.ndarray:
         """Weights (n_features, n_targets) at each target's own alpha (n_targets,)."""
         grid = np.asarray(alphas, dtype=np.float64)[:, np.newaxis]
-        path, _ = solve_lasso_path(self.gram, cross, total, self.n_samples, grid)
+        path, _ = solve_lasso_path(self.gram, cross, total, self.n_samples, grid, l1_ratio=self.l1_ratio)
         return path[:, 0].T
 
     def held_out_sums(
@@ -50,23 +56,39 @@ class LassoSolver:
         test_cross: np.ndarray,
         alphas: Sequence[float],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of y * prediction and of prediction^2 over centred test rows, each (n_alphas, n_targets)."""
+        """Sums of y * prediction and of prediction^2 over centred test rows, each (n_alphas, n_targets).
+
+        They are summed along the path: neither predictions nor the weights at all alphas are ever in memory.
+        """
         n_targets = cross.shape[1]
         falling = np.argsort(alphas)[::-1]
-        y_prediction = np.empty((len(alphas), n_targets))
-        prediction_squared = np.empty_like(y_prediction)
         grid = np.asarray(alphas, dtype=np.float64)[falling]
-        # A path of all alphas for all voxels of a tile at once would not fit in memory.
-        for start in range(0, n_targets, 4 * _CHUNK):
-            part = slice(start, start + 4 * _CHUNK)
-            path, _ = solve_lasso_path(
-                self.gram, cross[:, part], total[part], self.n_samples, grid[np.newaxis]
+        product, squared, gaps = (np.zeros((n_targets, len(grid))) for _ in range(3))
+        shared = padded_rows(self.gram) / self.n_samples
+        test_rows = padded_rows(test_gram)
+        kernel = coordinate_descent.held_out_path()
+
+        def solve(part: slice) -> None:
+            scaled = padded_rows(cross[:, part].T) / self.n_samples
+            kernel(
+                shared,
+                scaled,
+                np.asarray(total[part], dtype=np.float64) / self.n_samples,
+                _largest(scaled, self.l1_ratio) * grid,
+                self.l1_ratio,
+                _SELECTION_TOLERANCE,
+                _MAX_ITERATIONS,
+                test_rows,
+                padded_rows(test_cross[:, part].T),
+                product[part],
+                squared[part],
+                gaps[part],
             )
-            for position, index in enumerate(falling):
-                weights = path[:, position].T  # (n_features, n_targets of the part)
-                y_prediction[index, part] = (weights * test_cross[:, part]).sum(axis=0)
-                prediction_squared[index, part] = (weights * (test_gram @ weights)).sum(axis=0)
-        return y_prediction, np.maximum(prediction_squared, 0)
+
+        _in_chunks(solve, n_targets)
+        _warn_of_open_gaps(gaps, _SELECTION_TOLERANCE, _MAX_ITERATIONS)
+        rising = np.argsort(falling)
+        return product.T[rising], np.maximum(squared.T[rising], 0)
 
     def diagnostics(self) -> dict[str, float]:
         """Condition number and rank of the Gram matrix."""
@@ -83,52 +105,169 @@ def solve_lasso_path(
     alphas: np.ndarray,
     tolerance: float = _TOLERANCE,
     max_iterations: int = _MAX_ITERATIONS,
+    *,
+    l1_ratio: float = 1.0,
+    alpha_max: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """LASSO for many targets and falling alphas by coordinate descent with covariance updates.
+    r"""LASSO or elastic net for many targets and falling alphas by coordinate descent with covariance updates.
 
-    Each alpha starts from the solution of the one before. It stops when the duality gap, which needs no
-    samples either, is below `tolerance` * y'y (the criterion of scikit-learn's Lasso).
-    Friedman, Hastie & Tibshirani (2010), J. Stat. Software 33(1).
+    .. math:: \min_w \tfrac{1}{2n} |y - Xw|^2 + a \rho |w|_1 + \tfrac{a (1 - \rho)}{2} |w|^2,
+
+    with rho = `l1_ratio` and a = alpha * alpha_max; alpha_max = max|X'y| / (n rho) silences the target. Each
+    alpha starts from the solution of the one before. It stops when the duality gap, which needs no samples
+    either, is below `tolerance` * y'y / n (the criterion of scikit-learn's Lasso and ElasticNet).
+    Friedman, Hastie & Tibshirani (2010), J. Stat. Software 33(1); Zou & Hastie (2005), J. R. Stat. Soc. B 67.
 
     Parameters
     ----------
     gram : (n_features, n_features) centred X'X
     cross : (n_features, n_targets) centred X'Y
     total : (n_targets,) centred sums of squares of Y
-    alphas : (1 or n_targets, n_alphas) falling shares of alpha_max = max|X'y| / n of each target
+    alphas : (1 or n_targets, n_alphas) falling shares of alpha_max
+    l1_ratio : share of the penalty that is l1, above 0 and at most 1
+    alpha_max : (n_targets,) what the alphas are shares of; 1 everywhere for alphas in scikit-learn's unit;
+        None: of these statistics
 
     Returns
     -------
-    weights (n_targets, n_alphas, n_features), relative duality gaps (n_targets, n_alphas)
+    weights (n_targets, n_alphas, n_features), duality gaps over y'y / n (n_targets, n_alphas)
     """
     n_features, n_targets = cross.shape
-    alphas = np.ascontiguousarray(alphas, dtype=np.float64)
-    if (alphas < 0).any() or (np.diff(alphas, axis=1) > 0).any():
+    alphas = np.asarray(alphas, dtype=np.float64)
+    if not (alphas >= 0).all() or (np.diff(alphas, axis=1) > 0).any():
         raise SettingError("The alphas of a LASSO path must be falling and not negative.")
+    _check_l1_ratio(l1_ratio)
     weights = np.zeros((n_targets, alphas.shape[1], n_features))
     gaps = np.zeros((n_targets, alphas.shape[1]))
-    scaled_gram = np.ascontiguousarray(gram, dtype=np.float64) / n_samples
-    scaled_cross = np.ascontiguousarray(np.asarray(cross, dtype=np.float64).T) / n_samples
-    scaled_total = np.asarray(total, dtype=np.float64) / n_samples
-    kernel = _kernel()
+    shared = padded_rows(gram) / n_samples
+    kernel = coordinate_descent.descend_path()
 
-    def solve(start: int) -> None:
-        part = slice(start, start + _CHUNK)
-        own = alphas[part] if len(alphas) > 1 else alphas
+    def solve(part: slice) -> None:
+        scaled = padded_rows(cross[:, part].T) / n_samples
+        unit = _largest(scaled, l1_ratio) if alpha_max is None else np.asarray(alpha_max)[part, np.newaxis]
         kernel(
-            scaled_gram,
-            scaled_cross[part],
-            scaled_total[part],
-            own,
+            shared,
+            scaled,
+            np.asarray(total[part], dtype=np.float64) / n_samples,
+            unit * (alphas[part] if len(alphas) > 1 else alphas),
+            float(l1_ratio),
             tolerance,
             max_iterations,
             weights[part],
             gaps[part],
         )
 
-    # Each target is solved by one thread alone: the number of threads changes nothing.
+    _in_chunks(solve, n_targets)
+    _warn_of_open_gaps(gaps, tolerance, max_iterations)
+    return weights, gaps
+
+
+def choose_lasso_alphas(
+    training: Sequence[CentredStatistics],
+    held_out: Sequence[CentredStatistics],
+    alphas: Sequence[float],
+    alpha_max: np.ndarray,
+    *,
+    l1_ratio: float = 1.0,
+    tolerance: float = _SELECTION_TOLERANCE,
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Each target's alpha by the least held-out squared error, pooled over folds; ties go to the larger alpha.
+
+    All folds of a voxel go down their paths together, and the path ends where no smaller alpha can be the best.
+    With e and H the held-out X'y and X'X, the error without y'y is E(w) = w'Hw - 2w'e. A LASSO solution lies at
+    w = v - a n G^{-1} z, where v is the least-squares solution and all |z_j| <= 1, so that by convexity
+
+    .. math:: E(w) \ge E(v) - 2 a n |G^{-1} (H v - e)|_1 .
+
+    The bound is exact: it leaves out alphas, never the best one. It is not used for the elastic net, nor where
+    a Gram matrix is singular.
+
+    Parameters
+    ----------
+    training, held_out : statistics of each fold
+    alphas : shares of alpha_max, in any order
+    alpha_max : (n_targets,) the same for all folds, as in scikit-learn's LassoCV
+
+    Returns
+    -------
+    index into `alphas` (n_targets,), held-out errors less y'y (n_alphas, n_targets), NaN where not needed
+    """
+    _check_l1_ratio(l1_ratio)
+    falling = np.argsort(alphas, kind="stable")[::-1]
+    penalties = np.asarray(alphas, dtype=np.float64)[falling] * np.asarray(alpha_max)[:, np.newaxis]
+    n_targets = len(penalties)
+    grams = np.stack([padded_rows(fold.gram) / fold.n for fold in training])
+    test_grams = np.stack([padded_rows(fold.gram) for fold in held_out])
+    totals = np.stack([fold.total / fold.n for fold in training], axis=1)
+    tie = _TIE * sum(fold.total for fold in held_out)
+    bounded = l1_ratio == 1 and all(_well_posed(fold.gram) for fold in training)
+    chosen = np.zeros(n_targets, dtype=np.int64)
+    errors = np.full(penalties.shape, np.nan)
+    kernel = coordinate_descent.choose_on_path()
+
+    def solve(part: slice) -> None:
+        if bounded:
+            floor, reach = _least_squares_bound(training, held_out, part)
+        else:
+            floor, reach = np.full(len(chosen[part]), -np.inf), np.zeros(len(chosen[part]))
+        kernel(
+            grams,
+            np.stack([padded_rows(fold.cross[:, part].T) / fold.n for fold in training], axis=1),
+            totals[part],
+            penalties[part],
+            float(l1_ratio),
+            tolerance,
+            _MAX_ITERATIONS,
+            test_grams,
+            np.stack([padded_rows(fold.cross[:, part].T) for fold in held_out], axis=1),
+            floor,
+            reach,
+            tie[part],
+            chosen[part],
+            errors[part],
+        )
+
+    _in_chunks(solve, n_targets)
+    return falling[chosen], errors[:, np.argsort(falling)].T
+
+
+def _least_squares_bound(
+    training: Sequence[CentredStatistics], held_out: Sequence[CentredStatistics], part: slice
+) -> tuple[np.ndarray, np.ndarray]:
+    """E(v), and the slope 2 n |G^-1 (Hv - e)|_1 by which it can fall with alpha, summed over folds."""
+    error, reach = 0.0, 0.0
+    for train, test in zip(training, held_out, strict=True):
+        least_squares = np.linalg.solve(train.gram, train.cross[:, part])
+        image = test.gram @ least_squares
+        crossed = test.cross[:, part]
+        error = error + (least_squares * (image - 2 * crossed)).sum(axis=0)
+        reach = reach + 2 * train.n * np.abs(np.linalg.solve(train.gram, image - crossed)).sum(axis=0)
+    return error, reach
+
+
+def _well_posed(gram: np.ndarray) -> bool:
+    values = np.linalg.eigvalsh(gram)
+    return bool(values[0] > 1e-10 * values[-1])
+
+
+def _largest(cross: np.ndarray, l1_ratio: float) -> np.ndarray:
+    """alpha_max of each target, (n_targets, 1), from X'y / n (n_targets, width)."""
+    return np.abs(cross).max(axis=1, keepdims=True) / l1_ratio
+
+
+def _check_l1_ratio(l1_ratio: float) -> None:
+    if not 0 < l1_ratio <= 1:
+        raise SettingError(f"l1_ratio must be above 0 and at most 1, got {l1_ratio}.")
+
+
+def _in_chunks(solve: Callable[[slice], None], n_targets: int) -> None:
+    """Each target is solved by one thread alone: the number of threads changes nothing."""
+    parts = [slice(start, min(start + _CHUNK, n_targets)) for start in range(0, n_targets, _CHUNK)]
     with ThreadPoolExecutor(n_linear_algebra_threads()) as threads:
-        list(threads.map(solve, range(0, n_targets, _CHUNK)))
+        list(threads.map(solve, parts))
+
+
+def _warn_of_open_gaps(gaps: np.ndarray, tolerance: float, max_iterations: int) -> None:
     n_open = int((gaps > tolerance).sum())
     if n_open:
         logger.warning(
@@ -140,85 +279,3 @@ def solve_lasso_path(
             max_iterations,
             gaps.max(),
         )
-    return weights, gaps
-
-
-@cache
-def _kernel() -> Callable[..., None]:
-    """Compile the coordinate descent; kept in memory only, as an installed package may be read-only."""
-    import numba
-
-    return numba.njit(nogil=True, cache=False)(_descend)
-
-
-def _descend(gram, cross, total, alphas, tolerance, max_iterations, weights, gaps):  # type: ignore[no-untyped-def]
-    """Coordinate descent for some targets. All sums are divided by n; `cross` is (n_targets, n_features)."""
-    n_targets, n_features = cross.shape
-    w = np.zeros(n_features)
-    gradient = np.zeros(n_features)  # X'(y - Xw) / n
-    active = np.zeros(n_features, dtype=np.bool_)
-    # The gap is of second order in the step, so that it falls below the tolerance at about this step.
-    settled = np.sqrt(tolerance)
-    for target in range(n_targets):
-        own = target if alphas.shape[0] > 1 else 0
-        alpha_max = 0.0
-        for j in range(n_features):
-            w[j] = 0.0
-            gradient[j] = cross[target, j]
-            alpha_max = max(alpha_max, abs(gradient[j]))
-        if not (alpha_max > 0.0 and total[target] > 0.0):
-            continue
-        for step in range(alphas.shape[1]):
-            penalty = alphas[own, step] * alpha_max
-            relative_gap = np.inf
-            only_active = False
-            for _ in range(max_iterations):
-                largest_step = 0.0
-                largest_weight = 0.0
-                for j in range(n_features):
-                    curvature = gram[j, j]
-                    if curvature <= 0.0 or (only_active and not active[j]):
-                        continue
-                    old = w[j]
-                    pull = gradient[j] + curvature * old
-                    if pull > penalty:
-                        new = (pull - penalty) / curvature
-                    elif pull < -penalty:
-                        new = (pull + penalty) / curvature
-                    else:
-                        new = 0.0
-                    if new != old:
-                        change = new - old
-                        w[j] = new
-                        for i in range(n_features):
-                            gradient[i] -= change * gram[j, i]
-                        largest_step = max(largest_step, abs(change))
-                    active[j] = new != 0.0
-                    largest_weight = max(largest_weight, abs(new))
-                if only_active:
-                    # Back to all features once the active ones have settled.
-                    only_active = largest_step > settled * largest_weight
-                    continue
-                l1 = 0.0
-                fitted = 0.0  # w'X'y / n
-                through_gradient = 0.0  # w'X'(y - Xw) / n
-                dual_norm = 0.0
-                for j in range(n_features):
-                    l1 += abs(w[j])
-                    fitted += w[j] * cross[target, j]
-                    through_gradient += w[j] * gradient[j]
-                    dual_norm = max(dual_norm, abs(gradient[j]))
-                residual = total[target] - fitted - through_gradient  # |y - Xw|^2 / n
-                shrink = penalty / dual_norm if dual_norm > penalty else 1.0
-                gap = (
-                    0.5 * residual * (1.0 + shrink * shrink)
-                    + penalty * l1
-                    - shrink * (total[target] - fitted)
-                )
-                relative_gap = gap / total[target]
-                if relative_gap <= tolerance:
-                    break
-                only_active = True
-            for j in range(n_features):
-                weights[target, step, j] = w[j]
-            gaps[target, step] = max(relative_gap, 0.0)

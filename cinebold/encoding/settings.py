@@ -12,10 +12,10 @@ class EncodingSettings:
 
     Alphas are unit-free: for ridge the penalty is alpha * trace(G) / p, with G the centred Gram matrix of the
     training rows and p its size; for LASSO it is alpha * max|c_v| / n, the least penalty that silences the
-    voxel v.
+    voxel v; for the elastic net it is that over l1_ratio; OLS has no penalty and its only alpha is 0.
     """
 
-    estimator: str = "ridge"  #: "ridge" or "lasso"
+    estimator: str = "ridge"  #: a name in `estimators.ESTIMATORS`: "ridge", "lasso", "elastic_net" or "ols"
     alphas: tuple[float, ...] | None = None  #: None: the estimator's own grid
     pca: float | None = 0.95  #: below 1 a share of variance, else a number of components; None: no PCA
     standardise: bool = True  #: features to unit variance on the training rows before the PCA
@@ -25,6 +25,9 @@ class EncodingSettings:
     seed: int = 0
     voxel_tile: int = 4096  #: how many voxels are in memory at once; changes no result
     include_rest: bool = False  #: also train and score on volumes that no film touches, delays included
+    l1_ratio: float = (
+        0.5  #: of the elastic net: share of the penalty that is l1, above 0 and at most 1 (LASSO)
+    )
 
     def __post_init__(self) -> None:
         if self.alphas is not None and (
@@ -38,5 +41,9 @@ class EncodingSettings:
         for name, least in (("n_permutations", 0), ("voxel_tile", 1), ("minimum_shift_s", 0)):
             if not getattr(self, name) >= least:
                 raise SettingError(f"{name} must be at least {least}, got {getattr(self, name)}.")
+        if not 0 < self.l1_ratio <= 1:
+            raise SettingError(f"l1_ratio must be above 0 and at most 1, got {self.l1_ratio}.")
+        if self.estimator == "ols" and self.alphas is not None and any(self.alphas):
+            raise SettingError(f"ols has no penalty: leave alphas out, got {self.alphas}.")
         if not 0 < self.q < 1:
             raise SettingError(f"q must be between 0 and 1, got {self.q}.")

@@ -7,7 +7,7 @@ import numpy as np
 
 from cinebold.design.delays import delayed
 from cinebold.design.run_design import RunDesign
-from cinebold.encoding.estimators import Solver, estimator
+from cinebold.encoding.estimators import Solver, solver_factory
 from cinebold.encoding.folds import TrainingSet
 from cinebold.encoding.preprocessing import SpaceReducer, fit_reducer
 from cinebold.encoding.rows import Rows
@@ -87,10 +87,10 @@ def prepare_training(
     cell_features = [accumulate(features[cell], np.zeros((len(cell), 0))) for cell in cells]
     chosen = [list(np.flatnonzero(member)) for member in members.T]
     inner = [(chosen[2 + 2 * index], chosen[3 + 2 * index]) for index in range(len(fold.inner))]
-    kind = estimator(settings.estimator)
+    solver_of = solver_factory(settings)
     known = dict(enumerate(cell_features))
     pooled = [_pooled(known, cell_runs, train) for train in (chosen[0], *(train for train, _ in inner))]
-    solvers = [kind(statistics.gram, statistics.n) for statistics in pooled]
+    solvers = [solver_of(statistics.gram, statistics.n) for statistics in pooled]
     return PreparedTraining(
         fold=fold,
         reducers=reducers,

@@ -1,0 +1,1 @@
+"""Rows of the benchmark table: each file here registers functions, see `registry`."""

@@ -1,0 +1,188 @@
+"""LASSO over voxels against scikit-learn, a voxel at a time on all processors (the 2021 project's way)."""
+
+import os
+import warnings
+
+import numpy as np
+
+from benchmarks.registry import Row, Setup, row, timed
+
+N_FEATURES = 81
+N_RUNS = 4
+
+
+def planted_voxels(n_run: int, n_voxels: int, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Runs of autocorrelated features of unit variance, and responses: half noise, half with up to half signal.
+
+    Returns
+    -------
+    features (n_run, N_FEATURES) float32 and responses (n_run, n_voxels) float32 of each run, each column centred
+    and of unit variance in each run
+    """
+    from scipy.signal import lfilter
+
+    rng = np.random.default_rng(seed)
+    planted = rng.random(n_voxels, dtype=np.float32) * 0.5 * (rng.random(n_voxels) < 0.5)
+    chosen = rng.integers(0, N_FEATURES, size=(8, n_voxels))
+    weights = np.zeros((N_FEATURES, n_voxels), dtype=np.float32)
+    np.put_along_axis(weights, chosen, rng.standard_normal(chosen.shape, dtype=np.float32), axis=0)
+    weights *= np.sqrt(planted / np.maximum((weights**2).sum(axis=0), 1e-12))
+    features, responses = [], []
+    for _ in range(N_RUNS):
+        x = _unit(lfilter([1], [1, -0.7], rng.standard_normal((n_run, N_FEATURES)), axis=0))
+        y = rng.standard_normal((n_run, n_voxels), dtype=np.float32)
+        y *= np.sqrt(1 - planted)
+        y += x.astype(np.float32) @ weights
+        features.append(x.astype(np.float32))
+        responses.append(_unit(y))
+    return features, responses
+
+
+@row("lasso-one-alpha")
+def lasso_one_alpha(setup: Setup) -> Row:
+    """One alpha (.1, scikit-learn's) for all voxels, from the responses to the weights."""
+    from joblib import Parallel, delayed
+    from sklearn.linear_model import Lasso
+
+    from cinebold.encoding.lasso import solve_lasso_path
+    from cinebold.encoding.tiles import one_thread_products, run_tiles
+
+    alpha = 0.1
+    n_run, n_voxels, n_peer = (100, 2000, 200) if setup.quick else (460, 100_000, 2000)
+    runs_x, runs_y = planted_voxels(n_run, n_voxels)
+    x, y = np.concatenate(runs_x), np.concatenate(runs_y)
+    n_samples = len(x)
+    weights = np.empty((n_voxels, N_FEATURES), dtype=np.float32)
+
+    def ours() -> None:
+        centre = x - x.mean(axis=0)
+        gram = centre.astype(np.float64).T @ centre.astype(np.float64)
+
+        def tile(part: slice) -> None:
+            mine = y[:, part]
+            # X is centred, so that Y need not be; float32 products over 2,000 rows keep six digits.
+            cross = centre.T @ mine
+            total = np.einsum("tv,tv->v", mine, mine, dtype=np.float64)
+            total -= mine.sum(axis=0, dtype=np.float64) ** 2 / n_samples
+            path, _ = solve_lasso_path(
+                gram, cross, total, n_samples, np.array([[alpha]]), alpha_max=np.ones(cross.shape[1])
+            )
+            weights[part] = path[:, 0]
+
+        with one_thread_products() as n_threads:
+            run_tiles(tile, _tiles(n_voxels), n_threads)
+
+    def peer_voxel(voxel: int) -> np.ndarray:
+        return Lasso(alpha, tol=1e-4).fit(x, y[:, voxel]).coef_
+
+    sample = np.linspace(0, n_voxels - 1, n_peer).astype(int)
+
+    def peer() -> None:
+        Parallel(n_jobs=os.cpu_count())(delayed(peer_voxel)(voxel) for voxel in sample)
+
+    ours()  # compiles
+    seconds, peak_mb, _ = timed(ours, repeats=3)
+    Parallel(n_jobs=os.cpu_count())(delayed(peer_voxel)(voxel) for voxel in sample[:8])  # starts the workers
+    seconds_peer, _, _ = timed(peer)
+    checked = sample[:: max(len(sample) // 200, 1)]
+    wide = x.astype(np.float64)
+    exact = np.stack([Lasso(alpha, tol=1e-8).fit(wide, y[:, v].astype(np.float64)).coef_ for v in checked])
+    return Row(
+        name="lasso-one-alpha",
+        peer=f"joblib over voxels, sklearn Lasso (tol 1e-4), {n_peer} voxels timed and scaled",
+        goal=200,
+        agreement=float(np.abs(weights[checked] - exact).max()),
+        agreement_of="largest difference of coefficients from sklearn at tol 1e-8",
+        seconds_ours=seconds,
+        seconds_peer=seconds_peer * n_voxels / n_peer,
+        peak_mb=peak_mb,
+        sizes={"n_samples": n_samples, "n_features": N_FEATURES, "n_voxels": n_voxels, "alpha": alpha},
+    )
+
+
+@row("lasso-path")
+def lasso_path(setup: Setup) -> Row:
+    """Fifty alphas, each of four runs left out in turn, then a fit of all runs with each voxel's best."""
+    from joblib import Parallel, delayed
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LassoCV
+
+    from cinebold.encoding.lasso import choose_lasso_alphas, solve_lasso_path
+    from cinebold.encoding.statistics import accumulate, centred
+    from cinebold.encoding.tiles import one_thread_products, run_tiles
+
+    n_run, n_voxels, n_peer = (100, 512, 32) if setup.quick else (460, 20_000, 100)
+    runs_x, runs_y = planted_voxels(n_run, n_voxels)
+    alphas = np.logspace(0, -3, 50)
+    chosen = np.empty(n_voxels, dtype=np.int64)
+    weights = np.empty((n_voxels, N_FEATURES))
+
+    def ours() -> None:
+        def tile(part: slice) -> None:
+            runs = [accumulate(x, y[:, part]) for x, y in zip(runs_x, runs_y, strict=True)]
+            training = [centred(runs[:index] + runs[index + 1 :]) for index in range(N_RUNS)]
+            whole = centred(runs)
+            alpha_max = np.abs(whole.cross).max(axis=0) / whole.n
+            index, _ = choose_lasso_alphas(training, [centred([run]) for run in runs], alphas, alpha_max)
+            path, _ = solve_lasso_path(
+                whole.gram, whole.cross, whole.total, whole.n, alphas[index][:, np.newaxis]
+            )
+            chosen[part], weights[part] = index, path[:, 0]
+
+        with one_thread_products() as n_threads:
+            run_tiles(tile, _tiles(n_voxels, 1024), n_threads)
+
+    x, y = np.concatenate(runs_x).astype(np.float64), np.concatenate(runs_y)
+    run_of = np.repeat(np.arange(N_RUNS), n_run)
+    folds = [(np.flatnonzero(run_of != run), np.flatnonzero(run_of == run)) for run in range(N_RUNS)]
+
+    def peer_voxel(voxel: int, tolerance: float = 1e-4) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = LassoCV(alphas=50, cv=folds, tol=tolerance, max_iter=10_000)
+            return float(model.fit(x, y[:, voxel].astype(np.float64)).alpha_)
+
+    sample = np.linspace(0, n_voxels - 1, n_peer).astype(int)
+
+    def peer(tolerance: float = 1e-4) -> list[float]:
+        return Parallel(n_jobs=os.cpu_count())(delayed(peer_voxel)(voxel, tolerance) for voxel in sample)
+
+    ours()  # compiles
+    seconds, peak_mb, _ = timed(ours, repeats=2)
+    Parallel(n_jobs=os.cpu_count())(delayed(peer_voxel)(voxel) for voxel in sample[:4])  # starts the workers
+    seconds_peer, _, _ = timed(peer)
+    centre = x - x.mean(axis=0)
+    alpha_max = np.abs(centre.T @ y[:, sample]).max(axis=0) / len(x)
+    theirs = np.array(
+        [
+            np.abs(np.log(alphas * unit / alpha)).argmin()
+            for unit, alpha in zip(alpha_max, peer(1e-8), strict=True)
+        ]
+    )
+    return Row(
+        name="lasso-path",
+        peer=f"sklearn LassoCV a voxel (tol 1e-4) over joblib, {n_peer} voxels timed and scaled",
+        goal=150,
+        agreement=float((theirs == chosen[sample]).mean()),
+        agreement_of="share of voxels with the alpha of LassoCV at tol 1e-8",
+        seconds_ours=seconds,
+        seconds_peer=seconds_peer * n_voxels / n_peer,
+        peak_mb=peak_mb,
+        sizes={
+            "n_samples": len(x),
+            "n_features": N_FEATURES,
+            "n_voxels": n_voxels,
+            "n_alphas": len(alphas),
+            "n_folds": N_RUNS,
+        },
+    )
+
+
+def _tiles(n_voxels: int, width: int = 4096) -> list[slice]:
+    return [slice(start, min(start + width, n_voxels)) for start in range(0, n_voxels, width)]
+
+
+def _unit(columns: np.ndarray) -> np.ndarray:
+    columns -= columns.mean(axis=0)
+    columns /= columns.std(axis=0)
+    return columns

@@ -1,0 +1,28 @@
+"""Elastic net on centred statistics: the LASSO's coordinate descent with a squared penalty beside it."""
+
+import numpy as np
+
+from cinebold.encoding.lasso import LassoSolver
+from cinebold.errors import SettingError
+
+
+class ElasticNetSolver(LassoSolver):
+    """Elastic net on one training set, with a = alpha * alpha_max and alpha_max = max|X'y| / (n * l1_ratio):
+
+    min over w of |y - Xw|^2 / 2n + a * l1_ratio * |w|_1 + a * (1 - l1_ratio) / 2 * |w|^2.
+
+    Correlated columns share their weight, where the LASSO takes one of them. See `lasso.solve_lasso_path`.
+    Zou & Hastie (2005), J. R. Stat. Soc. B 67:301-320.
+
+    Parameters
+    ----------
+    gram : (n_features, n_features) centred X'X of the training rows
+    n_samples : number of training rows
+    l1_ratio : share of the penalty that is l1, above 0 and at most 1 (1: the LASSO)
+    """
+
+    def __init__(self, gram: np.ndarray, n_samples: int, l1_ratio: float = 0.5) -> None:
+        if not 0 < l1_ratio <= 1:
+            raise SettingError(f"l1_ratio must be above 0 and at most 1, got {l1_ratio}.")
+        super().__init__(gram, n_samples)
+        self.l1_ratio = float(l1_ratio)
