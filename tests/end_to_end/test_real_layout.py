@@ -139,10 +139,10 @@ def bold_moments(shared_data, tmp_path_factory, cinebold):
 
 @pytest.mark.parametrize("participant", ["01", "02"])
 def test_bold_moments_give_back_what_was_planted(bold_moments, participant):
-    # Measured: 0.80 to 0.83 in the four regions of both participants. Even without noise it is 0.84 to 0.87: at a TR of 1.75 s
-    # the default delays are 1.75, 3.5, 5.25 and 8.75 s, and the response at 7 s is missed (with it, 0.93). The rest is
-    # the price of learning from the one other run: no clip is shown twice, and the confounds take 32 of its 238
-    # volumes. With the real confounds left in the data it is 0.66 to 0.70, below the bound.
+    # Measured: 0.80 to 0.83 in the four regions of both participants. Without noise it is 0.84 to 0.87: at a TR of
+    # 1.75 s the default delays are 1.75, 3.5, 5.25 and 8.75 s, and the response at 7 s is missed (0.93 with it). The
+    # rest is the price of learning from the one other run: no clip is shown twice, and the confounds take 32 of its
+    # 238 volumes. With the real confounds left in the data it is 0.66 to 0.70, below the bound.
     for region in REGIONS:
         assert share_of_best(bold_moments, participant, region) >= 0.75
     check_nothing_is_found_elsewhere(bold_moments, participant)
