@@ -72,17 +72,17 @@ def lasso_one_alpha(setup: Setup) -> Row:
         with one_thread_products() as n_threads:
             run_tiles(tile, _tiles(n_voxels), n_threads)
 
-    def peer_voxel(voxel: int) -> np.ndarray:
-        return Lasso(alpha, tol=1e-4).fit(x, y[:, voxel]).coef_
-
     sample = np.linspace(0, n_voxels - 1, n_peer).astype(int)
+    parts = _shares(y[:, sample])
 
     def peer() -> None:
-        Parallel(n_jobs=os.cpu_count())(delayed(peer_voxel)(voxel) for voxel in sample)
+        Parallel(n_jobs=len(parts))(delayed(_lasso_each)(x, part, alpha) for part in parts)
 
     ours()  # compiles
     seconds, peak_mb, _ = timed(ours, repeats=3)
-    Parallel(n_jobs=os.cpu_count())(delayed(peer_voxel)(voxel) for voxel in sample[:8])  # starts the workers
+    Parallel(n_jobs=len(parts))(
+        delayed(_lasso_each)(x, part[:, :4], alpha) for part in parts
+    )  # starts workers
     seconds_peer, _, _ = timed(peer)
     checked = sample[:: max(len(sample) // 200, 1)]
     wide = x.astype(np.float64)
@@ -104,14 +104,12 @@ def lasso_one_alpha(setup: Setup) -> Row:
 def lasso_path(setup: Setup) -> Row:
     """Fifty alphas, each of four runs left out in turn, then a fit of all runs with each voxel's best."""
     from joblib import Parallel, delayed
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LassoCV
 
     from cinebold.encoding.lasso import choose_lasso_alphas, solve_lasso_path
     from cinebold.encoding.statistics import accumulate, centred
     from cinebold.encoding.tiles import one_thread_products, run_tiles
 
-    n_run, n_voxels, n_peer = (100, 512, 32) if setup.quick else (460, 20_000, 100)
+    n_run, n_voxels, n_peer = (100, 512, 8) if setup.quick else (460, 20_000, 100)
     runs_x, runs_y = planted_voxels(n_run, n_voxels)
     alphas = np.logspace(0, -3, 50)
     chosen = np.empty(n_voxels, dtype=np.int64)
@@ -136,20 +134,18 @@ def lasso_path(setup: Setup) -> Row:
     run_of = np.repeat(np.arange(N_RUNS), n_run)
     folds = [(np.flatnonzero(run_of != run), np.flatnonzero(run_of == run)) for run in range(N_RUNS)]
 
-    def peer_voxel(voxel: int, tolerance: float = 1e-4) -> float:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model = LassoCV(alphas=50, cv=folds, tol=tolerance, max_iter=10_000)
-            return float(model.fit(x, y[:, voxel].astype(np.float64)).alpha_)
-
     sample = np.linspace(0, n_voxels - 1, n_peer).astype(int)
+    parts = _shares(y[:, sample].astype(np.float64))
 
-    def peer(tolerance: float = 1e-4) -> list[float]:
-        return Parallel(n_jobs=os.cpu_count())(delayed(peer_voxel)(voxel, tolerance) for voxel in sample)
+    def peer(tolerance: float = 1e-4) -> np.ndarray:
+        found = Parallel(n_jobs=len(parts))(
+            delayed(_lasso_cv_each)(x, part, folds, tolerance) for part in parts
+        )
+        return np.concatenate(found)
 
     ours()  # compiles
     seconds, peak_mb, _ = timed(ours, repeats=2)
-    Parallel(n_jobs=os.cpu_count())(delayed(peer_voxel)(voxel) for voxel in sample[:4])  # starts the workers
+    Parallel(n_jobs=len(parts))(delayed(_lasso_each)(x, part[:, :1], 0.1) for part in parts)  # starts workers
     seconds_peer, _, _ = timed(peer)
     centre = x - x.mean(axis=0)
     alpha_max = np.abs(centre.T @ y[:, sample]).max(axis=0) / len(x)
@@ -176,6 +172,27 @@ def lasso_path(setup: Setup) -> Row:
             "n_folds": N_RUNS,
         },
     )
+
+
+def _shares(columns: np.ndarray) -> list[np.ndarray]:
+    """The columns dealt out to as many workers as there are processors."""
+    return [np.ascontiguousarray(part) for part in np.array_split(columns, os.cpu_count() or 1, axis=1)]
+
+
+def _lasso_each(x: np.ndarray, columns: np.ndarray, alpha: float) -> np.ndarray:
+    from sklearn.linear_model import Lasso
+
+    return np.stack([Lasso(alpha, tol=1e-4).fit(x, y).coef_ for y in columns.T])
+
+
+def _lasso_cv_each(x: np.ndarray, columns: np.ndarray, folds: list, tolerance: float) -> np.ndarray:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LassoCV
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model = LassoCV(alphas=50, cv=folds, tol=tolerance, max_iter=10_000)
+        return np.array([model.fit(x, y).alpha_ for y in columns.T])
 
 
 def _tiles(n_voxels: int, width: int = 4096) -> list[slice]:
