@@ -8,7 +8,7 @@ from benchmarks.registry import Row, Setup, row, timed
 
 N_RUNS = 4
 ALPHAS = np.logspace(-1, 5, 20)
-#: Sizes of himalaya's batches, near the best of those tried at these sizes.
+#: Sizes of himalaya's batches, so that its predictions fit in memory; others were not tried.
 BATCHES = {"n_targets_batch": 1000, "n_alphas_batch": 5, "n_targets_batch_refit": 1000}
 
 
