@@ -70,7 +70,10 @@ def write_film(
         av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact"}) as container,
     ):
         # No B frames: presentation starts at exactly 0 s, without an edit list.
-        options = {"preset": "veryfast", "crf": "18", "bf": "0", "threads": "1"}
+        # A fixed quantiser, and none of x264's adaptive ones: with those its vector code gave other bytes in processes
+        # that had loaded other libraries before.
+        adaptive_off = "aq-mode=0:mbtree=0:rc-lookahead=0:sync-lookahead=0"
+        options = {"preset": "veryfast", "qp": "18", "bf": "0", "threads": "1", "x264-params": adaptive_off}
         stream = container.add_stream("libx264", rate=frames_per_second, options=options)
         stream.height, stream.width = frame_shape
         stream.pix_fmt = "yuv420p"

@@ -143,7 +143,7 @@ def test_best_r_is_what_the_files_give(tiny_dataset, tiny_settings):
             read_table(f"{run_stem(tiny_dataset, '02', run)}_desc-confounds_timeseries.tsv")
         )
         assert keep.sum() == len(keep) - tiny_settings.n_non_steady
-        r.append(correlation(signal[keep], residuals(series[keep], nuisance[keep])))
+        r.append(correlation(*(residuals(values[keep], nuisance[keep]) for values in (signal, series))))
     expected = best_r_map(tiny_dataset, "02", "cleaned")[planted]
     np.testing.assert_allclose(np.mean(r, axis=0), expected, atol=2e-3)  # the files keep 16 bits
 
