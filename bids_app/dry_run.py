@@ -80,12 +80,13 @@ def _run_rows(analysis: ParticipantAnalysis) -> list[tuple[object, ...]]:
 def _analysis(recipe: Recipe) -> str:
     bold, design, encoding = recipe.bold, recipe.design, recipe.encoding
     grid = "the input's grid" if bold.resolution_mm is None else f"{bold.resolution_mm:g} mm"
+    delays = design.delays_s if design.delays_s == "auto" else f"{', '.join(map(str, design.delays_s))} s"
     spaces = ", ".join(f"{table.space} ({table.extractor})" for table in recipe.features)
     return "\n".join(
         [
             f"  features  {spaces}",
             f"  BOLD      mask {bold.mask}, {grid}, confounds {bold.confounds}, high-pass {bold.high_pass_hz:g} Hz",
-            f"  design    {design.low_pass}, delays {', '.join(f'{d:g}' for d in design.delays_s)} s, PCA {design.pca}",
+            f"  design    {design.low_pass}, delays {delays}, PCA {design.pca}",
             f"  model     {encoding.estimator}, leave one run out, {encoding.permutations} permutations, "
             f"FDR {encoding.fdr:g}",
         ]

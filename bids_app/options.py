@@ -154,7 +154,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("dummy_scans", "volumes to leave out at the start of each run; auto: those that fMRIPrep marked", ANALYSIS,
            kind=integer_or_auto, metavar="auto|N", default="auto"),
     Option("delays", "delays of the finite impulse response in seconds", ANALYSIS, kind=float, many=True,
-           metavar="S"),
+           metavar="S", default="the volumes from about 2 to about 8 s"),
     Option("pca", "components a feature space is reduced to: a share of variance below 1, a number, or none", ANALYSIS,
            metavar="SHARE|N|none"),
     Option("estimator", "how weights are found", ANALYSIS, choices=("ridge", "lasso")),

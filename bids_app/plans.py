@@ -19,6 +19,7 @@ from bids_app.inputs import (
 )
 from bids_app.recipe import Recipe
 from cinebold.bold.confounds import load_confounds
+from cinebold.design.delays import default_delays_s
 from cinebold.errors import InputError, MissingWeightsError, NothingSelectedError
 from workflows.specifications import (
     FeatureExtraction,
@@ -150,6 +151,9 @@ def _participant_analysis(
     resolution = outputs.resolution_label(recipe.bold.resolution_mm, runs)
     name = outputs.analysis_prefix(participant, runs, settings.space, resolution, recipe.label)
     encoding = recipe.encoding_settings(settings.random_seed)
+    delays_s = recipe.design.delays_s
+    if delays_s == "auto":
+        delays_s = default_delays_s(runs[0].tr_s)
     metadata: dict[str, Any] = {
         "TaskName": runs[0].entities.get("task"),
         "SkullStripped": True,
@@ -159,7 +163,7 @@ def _participant_analysis(
             "Recipe": recipe.name,
             "FeatureSpaces": [asdict(space) for space in recipe.feature_spaces],
             "Responses": asdict(recipe.bold_preparation),
-            "DelaysSeconds": list(recipe.design.delays_s),
+            "DelaysSeconds": list(delays_s),
             "LowPass": recipe.design.low_pass,
             "CrossValidation": "leave one run out, nested",
             **asdict(encoding),
@@ -174,7 +178,7 @@ def _participant_analysis(
         spaces=recipe.feature_spaces,
         bold=recipe.bold_preparation,
         encoding=encoding,
-        delays_s=recipe.design.delays_s,
+        delays_s=delays_s,
         low_pass=recipe.design.low_pass,
         output_dir=str(settings.output_dir),
         prefix=f"{outputs.functional_folder(participant, runs)}/{name}",

@@ -50,7 +50,7 @@ class DesignTable(FrozenModel):
     """The `[design]` table of a recipe."""
 
     low_pass: Literal["lanczos", "box"] = "lanczos"
-    delays_s: DelaysS = (2.0, 4.0, 6.0, 8.0)
+    delays_s: DelaysS | Literal["auto"] = "auto"
     pca: Pca = 0.95
     standardise: bool = True
 

@@ -37,6 +37,21 @@ def delays_in_volumes(delays_s: Sequence[float], tr_s: float) -> tuple[int, ...]
     return volumes
 
 
+def default_delays_s(tr_s: float) -> tuple[float, ...]:
+    """Delays from about 2 to about 8 s, where responses to films are, on the grid of the volumes without holes.
+
+    One delay a volume; where volumes come faster than every 1.5 s, evenly spaced ones about 1.5 s apart.
+
+    >>> default_delays_s(2.0), default_delays_s(1.0), default_delays_s(1.75)
+    ((2.0, 4.0, 6.0, 8.0), (2.0, 4.0, 6.0, 8.0), (1.75, 3.5, 5.25, 7.0, 8.75))
+    >>> default_delays_s(3.0), default_delays_s(0.5)
+    ((3.0, 6.0, 9.0), (2.0, 3.5, 5.0, 6.5, 8.0))
+    """
+    first, last = max(1, round(2.0 / tr_s)), max(1, round(8.0 / tr_s))
+    step = max(1, round(1.5 / tr_s))
+    return tuple(round(volume * tr_s, 6) for volume in range(first, last + 1, step))
+
+
 def delayed(features: np.ndarray, delays: Sequence[int]) -> np.ndarray:
     """The features of one run, delayed: all features at the first delay, then all at the second, ...
 

@@ -6,6 +6,7 @@ pictures' projections onto these are kept for one filter width, so that blocks j
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +34,7 @@ class FilterBank:
     names: tuple[str, ...]
 
 
+@lru_cache(maxsize=4)
 def build_filter_bank(parameters: "MotionEnergyParameters") -> FilterBank:
     """The pyramid that pymoten makes of these parameters."""
     from moten.core import mk_3d_gabor

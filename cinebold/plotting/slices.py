@@ -17,7 +17,7 @@ _POSITIONS_MM = {
     "x": (-50, -34, -8, 8, 38),
 }
 #: What is shown of the template, in mm; a little more than the brain.
-_BOX_MM = {"x": (-74, 74), "y": (-109, 75), "z": (-63, 83)}
+_BOX_MM = {"x": (-74, 74), "y": (-110, 74), "z": (-64, 82)}  # on the template's voxels: even numbers
 _TEMPLATE_MM = 2
 
 

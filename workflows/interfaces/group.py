@@ -8,6 +8,7 @@ from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, Tr
 from cinebold.files import save_nifti, write_json
 from cinebold.group.maps import group_maps
 from workflows.interfaces.base import StageInputSpec, StageInterface
+from workflows.interfaces.summary import versions
 from workflows.specifications import GroupAnalysis, from_json
 
 
@@ -49,5 +50,6 @@ class CompareParticipants(StageInterface):
             "resolution_label": group.resolution_label,
             "q": group.q,
             **summary,
+            "versions": versions(),
         }
         return {"maps": paths, "summary": str(write_json(folder / "desc-summary_report.json", content))}

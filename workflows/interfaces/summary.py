@@ -54,7 +54,7 @@ class SummariseParticipant(StageInterface):
         statistics = {name.split("_")[0].removeprefix("stat-"): found for name, found in values.items()}
         warnings = [*analysis.warnings, *fit["warnings"]]
         for run, design in zip(analysis.runs, designs, strict=True):
-            warnings += [f"{run.label}: {text}" for text in design["warnings"]]
+            warnings += [text if run.label in text else f"{run.label}: {text}" for text in design["warnings"]]
         content = {
             "participant": analysis.participant,
             "recipe": analysis.recipe,
@@ -64,7 +64,8 @@ class SummariseParticipant(StageInterface):
             "spaces": _spaces(analysis, designs, read_json(inputs.model[1])["spaces"]),
             "bold": asdict(analysis.bold) | {"resolution_mm": analysis.bold.resolution_mm or "native"},
             "encoding": asdict(analysis.encoding) | {"alphas": fit["diagnostics"]["alphas"]},
-            "delays_s": list(analysis.delays_s),
+            # Delays are whole volumes: these are the ones that were used, not the ones that were asked for.
+            "delays_s": [volumes * analysis.runs[0].tr_s for volumes in fit["diagnostics"]["delays_volumes"]],
             "low_pass": analysis.low_pass,
             "n_targets": responses[0]["n_targets"],
             "diagnostics": fit["diagnostics"],
