@@ -84,8 +84,14 @@ def test_each_film_is_extracted_once_for_all_who_saw_it(analyses, tmp_path):
     assert len(extracting) == 5  # four films of their own and the shared one
     graph = workflow._create_flat_graph()
     shared = next(node for node in graph if node.name == film_field("shared.mp4"))
-    assert shared.n_procs == 2
+    assert shared.n_procs == 1  # five films on two processors: beside each other
     assert {"sub_01_wf.fit", "sub_02_wf.fit"} <= set(names)
+
+
+def test_a_film_alone_takes_all_threads(analyses, tmp_path):
+    alone = extractions_of(analyses, tmp_path)[:1]
+    workflow = init_cinebold_wf(tmp_path, HARDWARE, recipe="test", extractions=alone)
+    assert workflow.get_node(f"stimuli_wf.{film_field(alone[0].film_name)}").n_procs == HARDWARE.n_procs
 
 
 def test_a_film_is_a_gpu_node_only_on_a_gpu(analyses, tmp_path):
