@@ -4,6 +4,8 @@ import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 from nipype import config as nipype_config
 from nipype import logging as nipype_logging
 from nipype.pipeline import engine as pe
-from nipype.pipeline.plugins.multiproc import MultiProcPlugin
+from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
 
 from cinebold.errors import SettingError
 from workflows.interfaces.sinks import StoreDerivatives
@@ -35,7 +37,22 @@ class Execution:
 
 
 class Scheduler(MultiProcPlugin):
-    """Nipype's MultiProc; a worker that is killed (out of memory) fails its node instead of hanging the run."""
+    """Nipype's MultiProc; a worker that is killed (out of memory) fails its node instead of hanging the run.
+
+    What ran beside it in the same pool fails with it; what comes later runs in a new pool.
+    """
+
+    def _submit_job(self, node: pe.Node, updatehash: bool = False) -> int:
+        try:
+            return super()._submit_job(node, updatehash)
+        except BrokenProcessPool:
+            self.pool = ProcessPoolExecutor(
+                max_workers=self.processors,
+                initializer=process_initializer,
+                initargs=(self._cwd,),
+                mp_context=multiprocessing.get_context(self.plugin_args.get("mp_context")),
+            )
+            return super()._submit_job(node, updatehash)
 
     def _async_callback(self, args: Any) -> None:
         error = args.exception()

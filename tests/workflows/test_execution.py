@@ -97,3 +97,16 @@ def test_other_plugins_keep_results_too(build, tmp_path):
 def test_a_plugin_that_does_not_exist_is_refused(build, tmp_path):
     with pytest.raises(SettingError, match="has no plugin 'Nonsense'"):
         run_graph(build(double), HARDWARE, crash_folder=lambda name: tmp_path, plugin={"plugin": "Nonsense"})
+
+
+@pytest.mark.slow
+def test_work_goes_on_after_a_worker_was_killed(tmp_path):
+    """Five killed workers, one after the other, and fifteen nodes that have nothing to do with them."""
+    configure_nipype()
+    workflow = pe.Workflow(name="outer_wf", base_dir=str(tmp_path / "work"))
+    workflow.add_nodes([node(f"bad{k}", die, value=k) for k in range(5)])
+    workflow.add_nodes([node(f"good{k}", double, value=k) for k in range(15)])
+    execution = run(workflow, tmp_path)
+    assert all("killed" in execution.failure_of([f"bad{k}"]) for k in range(5))
+    # Only what shared a pool with a killed worker at that moment may be lost with it.
+    assert sum(f"good{k}" in execution.finished for k in range(15)) >= 10
