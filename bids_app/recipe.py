@@ -123,7 +123,7 @@ class Recipe(FrozenModel):
             estimator=self.encoding.estimator,
             alphas=self.encoding.alphas,
             pca=self.design.pca,
-            standardise=self.design.standardise,
+            standardise="features" if self.design.standardise else "none",
             n_permutations=self.encoding.permutations,
             minimum_shift_s=self.encoding.minimum_shift_s,
             q=self.encoding.fdr,

@@ -77,7 +77,7 @@ def prepare_training(
     reducers = {}
     for space in designs[0].features:
         stacked = np.concatenate([design.features[space] for design in designs])
-        reducers[space] = fit_reducer(stacked[shown], settings.pca, settings.standardise, space)
+        reducers[space] = fit_reducer(stacked[shown], settings.pca, settings.standardise == "features", space)
     features = np.concatenate([_delayed_scores(design, reducers, delays) for design in designs])
 
     masks = np.stack(

@@ -13,7 +13,7 @@ from cinebold.encoding.settings import EncodingSettings
 TR_S = 2.5
 DELAYS_S = (2.5, 5.0, 7.5)
 #: One-hot columns stay as they are.
-SETTINGS = EncodingSettings(pca=None, standardise=False, n_permutations=200)
+SETTINGS = EncodingSettings(pca=None, standardise="none", n_permutations=200)
 
 
 def category_designs(labels_of_runs):
@@ -74,7 +74,7 @@ def test_categories_predict_held_out_runs_of_the_haxby_slice(haxby):
 def test_the_haxby_scores_equal_an_explicit_scikit_learn_loop(haxby):
     designs, responses = haxby
     alpha = 1.0
-    settings = EncodingSettings(alphas=(alpha,), pca=None, standardise=False, n_permutations=0)
+    settings = EncodingSettings(alphas=(alpha,), pca=None, standardise="none", n_permutations=0)
     result = fit_encoding_model(designs, responses, settings, DELAYS_S)
     best = np.argsort(np.nan_to_num(result.maps["r"]))[-5:]
     x = [delayed(design.features["category"], (1, 2, 3)) for design in designs]

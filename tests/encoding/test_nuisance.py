@@ -12,7 +12,7 @@ from cinebold.encoding.fit import fit_encoding_model
 from cinebold.encoding.settings import EncodingSettings
 
 TR_S, N_VOLUMES, N_FEATURES, N_TARGETS, N_RUNS = 2.0, 150, 4, 30, 3
-SETTINGS = EncodingSettings(pca=None, standardise=False, n_permutations=0, alphas=(1e-8, 1e-4, 1e-2))
+SETTINGS = EncodingSettings(pca=None, standardise="none", n_permutations=0, alphas=(1e-8, 1e-4, 1e-2))
 DELAYS_S = (2.0, 4.0)
 
 
