@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cinebold.encoding.banded_ridge import BandedRidge, gamma_candidates, solve_banded_ridge
+from cinebold.encoding.banded_ridge import N_STEPS, BandedRidge, gamma_candidates, solve_banded_ridge
 from cinebold.encoding.dual_ridge import ridge_cost, solve_dual_ridge
 from cinebold.encoding.lasso import LassoSolver
 from cinebold.encoding.ridge import RidgeSolver
@@ -159,7 +159,7 @@ class EncodingBandedRidge(_EncodingModel):
     spaces : number of columns of each feature space, in their order; None: one space
     alphas, scoring, unit_free, single_precision, voxel_tile : as in `EncodingRidge`
     n_candidates : gammas of the random search
-    refinements : factors by which gammas are refined after it
+    n_steps : of the gradient that refines each target's gammas and alpha after it; 0: none
     random_state : of the candidates
 
     Attributes
@@ -172,8 +172,8 @@ class EncodingBandedRidge(_EncodingModel):
         spaces: Sequence[int] | None = None,
         alphas: Sequence[float] | None = None,
         *,
-        n_candidates: int = 100,
-        refinements: Sequence[float] = (),
+        n_candidates: int = 30,
+        n_steps: int = N_STEPS,
         scoring: str = "rsquared",
         unit_free: bool = True,
         single_precision: bool = False,
@@ -183,7 +183,7 @@ class EncodingBandedRidge(_EncodingModel):
         self.spaces = spaces
         self.alphas = alphas
         self.n_candidates = n_candidates
-        self.refinements = refinements
+        self.n_steps = n_steps
         self.scoring = scoring
         self.unit_free = unit_free
         self.single_precision = single_precision
@@ -208,7 +208,7 @@ class EncodingBandedRidge(_EncodingModel):
                 spaces,
                 grid,
                 candidates,
-                refinements=self.refinements,
+                n_steps=self.n_steps,
                 scoring=self.scoring,
                 unit_free=self.unit_free,
                 dtype=np.float32 if self.single_precision else np.float64,

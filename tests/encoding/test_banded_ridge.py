@@ -78,7 +78,7 @@ def test_equal_to_a_loop_over_candidates(unit_free, scoring, dtype):
     candidates = gamma_candidates(3, 12, seed=4)
     fit = solve_banded_ridge(
         whole, folds, SPACES, ALPHAS, candidates,
-        scoring=scoring, unit_free=unit_free, dtype=dtype, voxel_tile=7,
+        n_steps=0, scoring=scoring, unit_free=unit_free, dtype=dtype,
     )  # fmt: skip
     weights, gammas, alpha_index, score = by_loop(
         x, [run.astype(float) for run in y], candidates, unit_free, scoring
@@ -106,7 +106,9 @@ def test_equal_to_himalaya_random_search(score_name):
     candidates = candidates[(candidates > 1e-8).all(axis=1)]  # himalaya divides by gammas of 0
     whole, folds = statistics_of(x, y)
     name = {"correlation_score": "r", "r2_score": "rsquared"}[score_name]
-    fit = solve_banded_ridge(whole, folds, SPACES, ALPHAS, candidates, scoring=name, unit_free=False)
+    fit = solve_banded_ridge(
+        whole, folds, SPACES, ALPHAS, candidates, n_steps=0, scoring=name, unit_free=False
+    )
 
     starts = np.cumsum([0, *SPACES])
     stacked = np.concatenate(x)
@@ -159,9 +161,7 @@ def test_a_space_of_zeros_and_collinear_spaces_do_no_harm():
 
 def test_voxels_find_the_space_that_they_follow():
     x, y = some_runs(n_targets=30, length=150)
-    fit = solve_banded_ridge(
-        *statistics_of(x, y), SPACES, ALPHAS, gamma_candidates(3, 30), refinements=(4, 2)
-    )
+    fit = solve_banded_ridge(*statistics_of(x, y), SPACES, ALPHAS, gamma_candidates(3, 30))
     assert (fit.gammas.argmax(axis=0) == np.repeat([0, 1, 2], 10)).mean() > 0.9
     np.testing.assert_allclose(fit.gammas.sum(axis=0), 1)
 
@@ -170,15 +170,17 @@ def test_refinement_never_lowers_the_score_and_its_choice_is_that_of_a_search():
     x, y = some_runs()
     whole, folds = statistics_of(x, y)
     candidates = gamma_candidates(3, 6)
-    coarse = solve_banded_ridge(whole, folds, SPACES, ALPHAS, candidates)
-    fine = solve_banded_ridge(whole, folds, SPACES, ALPHAS, candidates, refinements=(4, 2), voxel_tile=4)
+    coarse = solve_banded_ridge(whole, folds, SPACES, ALPHAS, candidates, n_steps=0)
+    fine = solve_banded_ridge(whole, folds, SPACES, ALPHAS, candidates)
     assert (fine.inner_score >= coarse.inner_score).all()
     assert (fine.inner_score > coarse.inner_score + 1e-4).mean() > 0.5
-    # What refinement found, given as a candidate, has the same score and weights.
+    # What refinement found, given as a candidate with its alpha, has the same score and weights.
     target = int(np.argmax(fine.inner_score - coarse.inner_score))
-    again = solve_banded_ridge(whole, folds, SPACES, ALPHAS, fine.gammas[:, [target]].T)
-    np.testing.assert_allclose(again.inner_score[target], fine.inner_score[target])
-    np.testing.assert_allclose(again.weights[:, target], fine.weights[:, target])
+    again = solve_banded_ridge(
+        whole, folds, SPACES, fine.alphas[[target]], fine.gammas[:, [target]].T, n_steps=0
+    )
+    np.testing.assert_allclose(again.inner_score[target], fine.inner_score[target], atol=1e-8)
+    np.testing.assert_allclose(again.weights[:, target], fine.weights[:, target], atol=1e-8)
 
 
 def test_a_constant_voxel_has_no_weights():
@@ -207,7 +209,6 @@ def test_senseless_settings_are_refused():
         (SPACES, np.ones((1, 2)) / 2, {}, "shape"),
         (SPACES, np.ones((1, 3)), {}, "sum to 1"),
         (SPACES, np.ones((1, 3)) / 3, {"scoring": "mse"}, "scoring"),
-        (SPACES, np.ones((1, 3)) / 3, {"refinements": (0.5,)}, "above 1"),
     ]:
         with pytest.raises(SettingError, match=message):
             solve_banded_ridge(*statistics, spaces, ALPHAS, candidates, **more)

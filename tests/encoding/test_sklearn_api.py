@@ -86,9 +86,9 @@ def test_single_precision_and_tiles(dtype):
 def test_banded_ridge_gives_gammas():
     x, y, runs = some_runs()
     fitted = EncodingBandedRidge(
-        spaces=(4, 6), n_candidates=8, refinements=(2.0,), voxel_tile=3
+        spaces=(4, 6), n_candidates=8, voxel_tile=3
     ).fit(x, y, groups=runs)  # fmt: skip
-    at_once = EncodingBandedRidge(spaces=(4, 6), n_candidates=8, refinements=(2.0,)).fit(x, y, groups=runs)
+    at_once = EncodingBandedRidge(spaces=(4, 6), n_candidates=8).fit(x, y, groups=runs)
     assert fitted.gammas_.shape == (2, 7)
     np.testing.assert_allclose(fitted.gammas_.sum(axis=0), 1)
     np.testing.assert_allclose(fitted.coef_, at_once.coef_, atol=1e-8)
