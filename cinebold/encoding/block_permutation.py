@@ -146,7 +146,7 @@ def permute_blocks(
 
     are formed once; the product of a permutation is then the sum of B of their entries instead of n products.
     Volumes that are not scored keep their place in time with weight 0, as in
-    `significance.shifted_r_at_least`, and predictions move over them; sums and squares of the predictions over
+    `significance.permute_shifts`, and predictions move over them; sums and squares of the predictions over
     the scored volumes come from tables of the same kind. Every voxel is summed in the same order whatever
     voxels stand beside it, so tiles change nothing.
 

@@ -1,11 +1,12 @@
 """The estimators by name. A new one is one file and one line here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from cinebold.encoding.banded_solver import BandedRidgeSolver
 from cinebold.encoding.elastic_net import ElasticNetSolver
 from cinebold.encoding.lasso import LassoSolver
 from cinebold.encoding.ols import OLSSolver
@@ -15,11 +16,14 @@ from cinebold.errors import SettingError
 
 
 class Solver(Protocol):
-    """An estimator on one training set's statistics."""
+    """An estimator on one training set's statistics.
+
+    A solver may have `choose_alphas(training, held_out, alphas, whole)`, which gives the index of each target's
+    alpha and its inner R2, where it knows a shorter way than all alphas in all folds; or `fit_folds(whole, folds,
+    alphas)`, where more than alpha is chosen.
+    """
 
     default_alphas: tuple[float, ...]
-
-    def __init__(self, gram: np.ndarray, n_samples: int) -> None: ...
 
     def weights(self, cross: np.ndarray, total: np.ndarray, alphas: np.ndarray) -> np.ndarray:
         """Weights (n_features, n_targets) at each target's own alpha."""
@@ -34,28 +38,58 @@ class Solver(Protocol):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Sums of y * prediction and of prediction^2, (n_alphas, n_targets), over centred test rows."""
 
+    def degrees_of_freedom(self, weights: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+        """Effective degrees of freedom (n_targets,) of weights found at each target's alpha."""
+
     def diagnostics(self) -> dict[str, float]:
         """What there is to say about the training set."""
 
 
-ESTIMATORS: dict[str, type[Solver]] = {
+ESTIMATORS: dict[str, type[Any]] = {
     "ridge": RidgeSolver,
+    "banded_ridge": BandedRidgeSolver,
     "lasso": LassoSolver,
     "elastic_net": ElasticNetSolver,
     "ols": OLSSolver,
 }
-#: The settings that an estimator takes besides the alphas.
-_OWN_SETTINGS: dict[str, tuple[str, ...]] = {"elastic_net": ("l1_ratio",)}
+#: Those whose weights lie in the span of the training rows and whose penalty is the same in every direction.
+ROTATABLE = ("ridge", "ols")
+#: The settings that an estimator takes besides the statistics.
+_OWN_SETTINGS: dict[str, tuple[str, ...]] = {
+    "ridge": ("alpha_unit",),
+    "banded_ridge": ("alpha_unit", "n_candidates", "seed"),
+    "lasso": ("alpha_unit",),
+    "elastic_net": ("alpha_unit", "l1_ratio"),
+}
 
 
-def estimator(name: str) -> type[Solver]:
+def estimator(name: str) -> type[Any]:
     """The solver class of an estimator."""
     if name not in ESTIMATORS:
         raise SettingError(f"Unknown estimator {name!r}: choose one of {', '.join(ESTIMATORS)}.")
     return ESTIMATORS[name]
 
 
-def solver_factory(settings: EncodingSettings) -> Callable[[np.ndarray, int], Solver]:
-    """The solver of (gram, n_samples) that the settings ask for, its own settings filled in."""
-    names = _OWN_SETTINGS.get(settings.estimator, ())
-    return partial(estimator(settings.estimator), **{name: getattr(settings, name) for name in names})
+def solver_factory(
+    settings: EncodingSettings,
+    *,
+    n_columns: int | None = None,
+    columns: Mapping[str, np.ndarray] | None = None,
+) -> Callable[[np.ndarray, int], Solver]:
+    """The solver of (gram, n_samples) that the settings ask for, its own settings filled in.
+
+    Parameters
+    ----------
+    n_columns : before a rotation, where the Gram matrix is of rotated columns
+    columns : which columns are each feature space's
+    """
+    own: dict[str, Any] = {
+        name: getattr(settings, name) for name in _OWN_SETTINGS.get(settings.estimator, ())
+    }
+    if own.get("alpha_unit") == "relative":
+        own.pop("alpha_unit")  # XXX
+    if settings.estimator == "ridge" and n_columns is not None:
+        own["n_columns"] = n_columns
+    if settings.estimator == "banded_ridge":
+        own["columns"] = columns
+    return partial(estimator(settings.estimator), **own)

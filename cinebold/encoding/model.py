@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from cinebold.design.delays import delayed
+from cinebold.design.hrf import convolved, hrf_kernel
 from cinebold.encoding.preprocessing import SpaceReducer
 from cinebold.errors import InputError
 from cinebold.files import atomic_path, read_json, write_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class EncodingModel:
     """Reducers, delays and weights; weights are per unit of a principal component's score (no PCA: of a feature)."""
 
     reducers: dict[str, SpaceReducer]
-    delays: tuple[int, ...]  #: volumes
+    delays: tuple[int, ...]  #: volumes; (0,) where features are convolved
     tr_s: float
     weights: dict[str, np.ndarray]  #: feature space -> (n_components, n_delays, n_targets) float32
     intercept: np.ndarray  #: (n_targets,) float32
@@ -28,6 +29,7 @@ class EncodingModel:
     mask: np.ndarray | None = None  #: (x, y, z) bool, where the targets lie, in C order
     affine: np.ndarray | None = None  #: (4, 4)
     card: dict[str, Any] = field(default_factory=dict)  #: JSON-able facts about the fit
+    hrf: str = "none"  #: "spm" or "glover": features are convolved with this response in place of delays
 
     def predict(self, features: Mapping[str, np.ndarray], has_film: np.ndarray | None = None) -> np.ndarray:
         """The responses to one run's features.
@@ -55,7 +57,11 @@ class EncodingModel:
                     f"The model needs {len(reducer.mean)} features of {space} a volume, got shape "
                     f"{values.shape}."
                 )
-            columns = delayed(reducer.scores(values, has_film), self.delays)
+            scores = reducer.scores(values, has_film)
+            if self.hrf == "none":
+                columns = delayed(scores, self.delays)
+            else:
+                columns = convolved(scores, hrf_kernel(self.hrf, self.tr_s))
             weights = self.weights[space]
             by_delay = weights.transpose(1, 0, 2).reshape(
                 -1, weights.shape[2]
@@ -87,6 +93,7 @@ class EncodingModel:
             "tr_s": self.tr_s,
             "delays_volumes": list(self.delays),
             "delays_s": [delay * self.tr_s for delay in self.delays],
+            "hrf": self.hrf,
             "n_targets": len(self.intercept),
             "spaces": {
                 space: {
@@ -95,6 +102,7 @@ class EncodingModel:
                     "pca": reducer.components is not None,
                     "explained_variance": float(reducer.explained_variance_ratio.sum()),
                     "unit": reducer.unit,
+                    "standardised_by_volume": reducer.by_volume,
                     "names": list(self.names.get(space, ())),
                 }
                 for space, reducer in self.reducers.items()
@@ -130,6 +138,7 @@ class EncodingModel:
                     components=arrays.get(f"{space}.components"),
                     explained_variance_ratio=arrays[f"{space}.explained_variance_ratio"],
                     unit=facts["unit"],
+                    by_volume=facts["standardised_by_volume"],
                 )
                 for space, facts in spaces.items()
             },
@@ -141,4 +150,5 @@ class EncodingModel:
             mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
             affine=arrays.get("affine"),
             card=content["fit"],
+            hrf=content["hrf"],
         )

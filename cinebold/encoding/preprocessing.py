@@ -1,5 +1,6 @@
 """Feature spaces to scaled principal component scores, learned on training rows only."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ class SpaceReducer:
         np.ndarray
     )  #: (n_components,) of the scaled features' variance; empty without PCA
     unit: float  #: root of the scores' total variance on the training rows
+    by_volume: bool = False  #: each volume's features are first z-scored across the features
 
     @property
     def n_components(self) -> int:
@@ -28,7 +30,8 @@ class SpaceReducer:
 
     def scores(self, features: np.ndarray, has_film: np.ndarray | None = None) -> np.ndarray:
         """(n_samples, n_components) scores, zero where there is no film."""
-        reduced = (np.asarray(features, dtype=np.float64) - self.mean) / self.scale
+        x = np.asarray(features, dtype=np.float64)
+        reduced = ((_across_features(x) if self.by_volume else x) - self.mean) / self.scale
         if self.components is not None:
             reduced = reduced @ self.components.T
         if has_film is not None:
@@ -37,13 +40,15 @@ class SpaceReducer:
 
 
 def fit_reducer(
-    features: np.ndarray, pca: float | None, standardise: bool, name: str = "space"
+    features: np.ndarray, pca: float | None, standardise: str = "features", name: str = "space"
 ) -> SpaceReducer:
     """Learn scale and principal components of one feature space on its training rows.
 
-    `pca` below 1 keeps the fewest components that carry this share of the variance, else this number (at most
-    the rank). With neither scaling nor PCA features pass as they are, so that a category code stays one. The
-    sign of a component makes its loading of the largest magnitude positive.
+    `standardise` "features" brings every feature to unit variance over the rows, "volumes" every row to mean 0 and
+    unit variance across its features (the axis of the 2021 project), "none" neither. `pca` below 1 keeps the fewest
+    components that carry this share of the variance, else this number (at most the rank). With neither scaling nor
+    PCA features pass as they are, so that a category code stays one. The sign of a component makes its loading of
+    the largest magnitude positive.
 
     Parameters
     ----------
@@ -59,7 +64,10 @@ def fit_reducer(
         raise InputError(
             f"Feature space {name} holds values that are not finite: extract its features again."
         )
-    learn = standardise or pca is not None
+    by_volume = standardise == "volumes"
+    if by_volume:
+        x = _across_features(x)
+    learn = standardise != "none" or pca is not None
     mean = x.mean(axis=0) if learn else np.zeros(n_features)
     centred = x - x.mean(axis=0)
     deviation = centred.std(axis=0)
@@ -68,19 +76,38 @@ def fit_reducer(
         raise InputError(
             f"Every feature of space {name} is constant over the training rows: there is nothing to fit."
         )
-    scale = np.where(constant, 1.0, deviation) if standardise else np.ones(n_features)
+    scale = np.where(constant, 1.0, deviation) if standardise == "features" else np.ones(n_features)
     centred[:, constant] = 0
     centred /= scale
     total = np.einsum("ij,ij->", centred, centred) / n_samples
     if pca is None:
-        return SpaceReducer(mean, scale, None, np.zeros(0), float(np.sqrt(total)))
+        return SpaceReducer(mean, scale, None, np.zeros(0), float(np.sqrt(total)), by_volume)
     components, variances = _principal_components(centred)
     ratio = variances / total
     n_kept = int(pca) if pca >= 1 else int(np.searchsorted(np.cumsum(ratio), pca, side="right")) + 1
     n_kept = min(n_kept, len(components))
-    return SpaceReducer(
-        mean, scale, components[:n_kept], ratio[:n_kept], float(np.sqrt(variances[:n_kept].sum()))
-    )
+    unit = float(np.sqrt(variances[:n_kept].sum()))
+    return SpaceReducer(mean, scale, components[:n_kept], ratio[:n_kept], unit, by_volume)
+
+
+def _across_features(x: np.ndarray) -> np.ndarray:
+    """Each row to mean 0 and variance 1 (ddof 0); 0 where its features are all equal."""
+    centred = x - x.mean(axis=1, keepdims=True)
+    deviation = centred.std(axis=1, keepdims=True)
+    return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 0)
+
+
+def columns_of_spaces(n_components: Mapping[str, int], n_delays: int) -> dict[str, np.ndarray]:
+    """Which columns are each space's, where delays are outermost, then spaces, then components.
+
+    >>> columns_of_spaces({"a": 1, "b": 2}, 2)
+    {'a': array([0, 3]), 'b': array([1, 2, 4, 5])}
+    """
+    of_space = np.repeat(np.arange(len(n_components)), list(n_components.values()))
+    return {
+        space: np.flatnonzero(np.tile(of_space, n_delays) == index)
+        for index, space in enumerate(n_components)
+    }
 
 
 def _principal_components(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,17 +18,22 @@ class RidgeSolver:
     ----------
     gram : (n_features, n_features) centred X'X of the training rows
     n_samples : number of training rows (not used: the penalty is relative to G)
+    alpha_unit : "relative", or "absolute" for scikit-learn's (the penalty is alpha)
+    n_columns : p, where it is not the size of G because columns were rotated to fewer; None: the size of G
     """
 
     #: Unit-free: from next to least squares to next to nothing.
     default_alphas = tuple(float(alpha) for alpha in np.logspace(-3, 5, 17))
 
-    def __init__(self, gram: np.ndarray, n_samples: int) -> None:
+    def __init__(
+        self, gram: np.ndarray, n_samples: int, alpha_unit: str = "relative", n_columns: int | None = None
+    ) -> None:
         values, vectors = np.linalg.eigh(gram)
         self.vectors = vectors
         self.values = np.maximum(values, 0)
         self._usable = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0)
-        self.penalty_unit = float(np.trace(gram)) / len(gram)
+        relative = float(np.trace(gram)) / (n_columns or len(gram))
+        self.penalty_unit = relative if alpha_unit == "relative" else 1.0
 
     def weights(self, cross: np.ndarray, total: np.ndarray, alphas: np.ndarray) -> np.ndarray:
         """Weights (n_features, n_targets) at each target's own alpha (n_targets,)."""
@@ -69,6 +74,14 @@ class RidgeSolver:
                 part *= c[first:last]
                 prediction_squared[index] += part.sum(axis=0)
         return y_prediction, np.maximum(prediction_squared, 0)
+
+    def degrees_of_freedom(self, weights: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+        """The trace of the hat matrix, sum of L / (L + penalty), at each target's alpha (n_targets,).
+
+        Hastie, Tibshirani & Friedman (2009), The Elements of Statistical Learning, section 3.4.
+        """
+        grid, index = np.unique(alphas, return_inverse=True)
+        return (self._shrinkage(grid) @ self.values)[index]
 
     def _shrinkage(self, alphas: np.ndarray) -> np.ndarray:
         """1 / (L + penalty), (n_alphas, n_features), zero in the dropped directions."""

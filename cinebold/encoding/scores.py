@@ -8,19 +8,37 @@ R2 pools squared errors as they are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 
 @dataclass(frozen=True)
 class HeldOutSums:
-    """Centred sums over the rows of one held-out run."""
+    """Sums over rows of one held-out run, of responses and predictions about common means; they add up over folds.
+
+    Where one fold predicts the whole run the means are those of its rows and the plain sums are 0.
+    """
 
     n: int
     response_squared: np.ndarray  #: (n_targets,) sum of (y - mean)^2
     product: np.ndarray  #: (..., n_targets) sum of (y - mean) * (prediction - mean)
     prediction_squared: np.ndarray  #: (..., n_targets) sum of (prediction - mean)^2
+    response_sum: np.ndarray | float = 0.0  #: (n_targets,) sum of (y - mean)
+    prediction_sum: np.ndarray | float = 0.0  #: (..., n_targets) sum of (prediction - mean)
+
+    def __add__(self, other: "HeldOutSums") -> "HeldOutSums":
+        names = [field.name for field in fields(self)]
+        return HeldOutSums(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+    def centred(self) -> "HeldOutSums":
+        """The same about the rows' own means."""
+        return HeldOutSums(
+            self.n,
+            np.maximum(self.response_squared - self.response_sum**2 / self.n, 0),
+            self.product - self.response_sum * self.prediction_sum / self.n,
+            np.maximum(self.prediction_squared - self.prediction_sum**2 / self.n, 0),
+        )
 
 
 def held_out_r(runs: Sequence[HeldOutSums]) -> np.ndarray:
@@ -33,12 +51,14 @@ def held_out_r(runs: Sequence[HeldOutSums]) -> np.ndarray:
 
 def held_out_rsquared(runs: Sequence[HeldOutSums]) -> np.ndarray:
     """1 - SSE / SST, each run centred on its mean, sums over runs; never clipped; NaN for constant responses."""
+    runs = [run.centred() for run in runs]
     error = sum(run.response_squared - 2 * run.product + run.prediction_squared for run in runs)
     total = sum(run.response_squared for run in runs)
     return 1 - error / np.where(total > 0, total, np.nan)
 
 
 def _r(run: HeldOutSums) -> np.ndarray:
+    run = run.centred()
     scale = np.sqrt(run.response_squared * run.prediction_squared)
     r = np.divide(run.product, scale, out=np.zeros_like(run.product), where=scale > 0)
     return np.where(run.response_squared > 0, r, np.nan)

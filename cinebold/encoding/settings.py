@@ -60,6 +60,7 @@ class EncodingSettings:
     #: and variance 1 across features, as the 2021 project did; "none"
     standardise: str = "features"
     intercept: str = "run"  #: a free intercept for each "run", or one for "all" rows
+    hrf: str = "none"  #: "spm" or "glover": features convolved with this response in place of the delays
     n_permutations: int = 1000  #: permutations of the held-out predictions; 0: no test
     permutation_scheme: str = "circular-shift"  #: or "block"
     minimum_shift_s: float = 20.0  #: at least one run is shifted by this much in each permutation
@@ -101,6 +102,7 @@ class EncodingSettings:
             ("alpha_unit", ("relative", "absolute")),
             ("standardise", ("features", "volumes", "none")),
             ("intercept", ("run", "all")),
+            ("hrf", ("none", "spm", "glover")),
             ("permutation_scheme", PERMUTATION_SCHEMES),
         ):
             if getattr(self, name) not in known:

@@ -65,14 +65,14 @@ def draw_shifts(
     return shifts, warnings
 
 
-def shifted_r_at_least(
+def permute_shifts(
     test: ShiftTest,
     observed_r: np.ndarray,
     responses: Sequence[np.ndarray],
     predictions: Sequence[np.ndarray],
     scored: Sequence[np.ndarray],
-) -> np.ndarray:
-    """How many permutations reach the observed r, by one cross-correlation a run (FFT).
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many permutations reach the observed r, and their maxima, by one cross-correlation a run (FFT).
 
     Volumes that are not scored keep their place in time with weight 0: predictions shift over them.
 
@@ -84,7 +84,7 @@ def shifted_r_at_least(
 
     Returns
     -------
-    (n_targets,) int
+    (n_targets,) int, and (n_permutations,) the largest permuted r of all targets
     """
     permuted_r = np.zeros((len(test.shifts), len(observed_r)))
     n_scored = sum(int(weight.sum()) for weight in scored)
@@ -94,8 +94,9 @@ def shifted_r_at_least(
         scale = np.sqrt(squares * np.einsum("tv,tv->v", y, y))
         r = np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
         permuted_r += (r * (weight.sum() / n_scored))[test.shifts[:, run]]
+    permuted_r *= test.coupling
     # The margin lets rounding never tell two equal correlations apart.
-    return (test.coupling * permuted_r >= observed_r - 1e-10).sum(axis=0)
+    return (permuted_r >= observed_r - 1e-10).sum(axis=0), permuted_r.max(axis=1)
 
 
 def _all_shifts(y: np.ndarray, prediction: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -32,6 +32,29 @@ class RunStatistics:
             self.yy + other.yy,
         )
 
+    def of_columns(self, columns: np.ndarray) -> "RunStatistics":
+        """The statistics of some columns of X: blocks of what is there."""
+        return RunStatistics(
+            self.n,
+            self.sum_x[columns],
+            self.sum_y,
+            np.ascontiguousarray(self.xx[np.ix_(columns, columns)]),
+            self.xy[columns],
+            self.yy,
+        )
+
+    def about(self, mean_x: np.ndarray, mean_y: np.ndarray) -> "RunStatistics":
+        """The sums of x - mean_x and y - mean_y over the same rows."""
+        outer = np.outer(mean_x, self.sum_x)
+        return RunStatistics(
+            self.n,
+            self.sum_x - self.n * mean_x,
+            self.sum_y - self.n * mean_y,
+            self.xx - outer - outer.T + self.n * np.outer(mean_x, mean_x),
+            self.xy - np.outer(mean_x, self.sum_y - self.n * mean_y) - np.outer(self.sum_x, mean_y),
+            self.yy - 2 * mean_y * self.sum_y + self.n * mean_y**2,
+        )
+
 
 @dataclass(frozen=True)
 class CentredStatistics:
@@ -78,6 +101,21 @@ def centred(runs: Sequence[RunStatistics]) -> CentredStatistics:
         gram -= np.outer(run.sum_x, run.sum_x) / run.n
         cross -= np.outer(run.sum_x, run.sum_y / run.n)
         total -= run.sum_y**2 / run.n
+    return _pooled_sums(pooled, gram, cross, total)
+
+
+def about_means(
+    runs: Sequence[RunStatistics], means: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> CentredStatistics:
+    """Pool runs, each about means that are known from elsewhere, such as the run's rows in training."""
+    pooled = reduce(RunStatistics.__add__, runs)
+    shifted = reduce(RunStatistics.__add__, (run.about(*mean) for run, mean in zip(runs, means, strict=True)))
+    return _pooled_sums(pooled, shifted.xx, shifted.xy, shifted.yy)
+
+
+def _pooled_sums(
+    pooled: RunStatistics, gram: np.ndarray, cross: np.ndarray, total: np.ndarray
+) -> CentredStatistics:
     return CentredStatistics(
         pooled.n, pooled.sum_x / pooled.n, pooled.sum_y / pooled.n, gram, cross, np.maximum(total, 0)
     )

@@ -1,22 +1,31 @@
 """One training set: what is learned of the features once, and of each tile of voxels."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cinebold.design.delays import delayed
+from cinebold.design.hrf import convolved, hrf_kernel
 from cinebold.design.run_design import RunDesign
-from cinebold.encoding.estimators import Solver, solver_factory
+from cinebold.encoding.dual_ridge import ridge_cost
+from cinebold.encoding.estimators import ROTATABLE, Solver, solver_factory
 from cinebold.encoding.folds import TrainingSet
-from cinebold.encoding.preprocessing import SpaceReducer, fit_reducer
+from cinebold.encoding.preprocessing import SpaceReducer, columns_of_spaces, fit_reducer
 from cinebold.encoding.rows import Rows
 from cinebold.encoding.scores import HeldOutSums, held_out_rsquared
 from cinebold.encoding.settings import EncodingSettings
-from cinebold.encoding.statistics import CentredStatistics, RunStatistics, accumulate, centred
+from cinebold.encoding.statistics import CentredStatistics, RunStatistics, about_means, accumulate, centred
+from cinebold.errors import InputError
 
 #: Two inner R2 nearer than this are a tie, which goes to the larger alpha.
 _TIE = 1e-9
+#: A singular value below this share of the largest adds nothing to the rows' span.
+_RANK_TOLERANCE = 1e-7
+#: For the cost model: what the number of voxels is taken to be, as tiles know no more.
+_TYPICAL_TARGETS = 50_000
+
+CellStatistics = dict[int, RunStatistics]
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,7 @@ class Trained:
     alpha_index: np.ndarray  #: (n_targets,) chosen alpha, index into the rising grid
     inner_rsquared: np.ndarray  #: (n_targets,) pooled over the inner folds, at the chosen alpha
     statistics: CentredStatistics
+    gammas: np.ndarray | None = None  #: (n_spaces, n_targets) of banded ridge
 
 
 @dataclass(frozen=True)
@@ -34,18 +44,26 @@ class PreparedTraining:
     """A training set's projection of all runs, and the cells of rows from which its statistics are summed."""
 
     fold: TrainingSet
+    settings: EncodingSettings
     reducers: dict[str, SpaceReducer]
     features: np.ndarray  #: (n_rows, n_columns) delayed scores of all runs, each space divided by its unit
+    n_bases: int  #: delayed or convolved copies of each component
+    rotation: (
+        np.ndarray | None
+    )  #: (n_delayed_scores, n_columns) orthonormal, where columns were too many; None: none
     cells: list[np.ndarray]  #: row indices; rows of one run that the folds never part
     cell_runs: list[int]
     cell_features: list[RunStatistics]  #: without responses
+    run_means: dict[
+        int, np.ndarray
+    ]  #: of each run that is predicted, the mean of its columns over usable rows
     train: list[int]  #: cells to train on
     test: list[int]  #: held-out cells
     inner: list[tuple[list[int], list[int]]]  #: cells of each inner fold
     solver: Solver
     inner_solvers: list[Solver]
 
-    def statistics(self, responses: np.ndarray, cells: Sequence[int]) -> dict[int, RunStatistics]:
+    def statistics(self, responses: np.ndarray, cells: Sequence[int]) -> CellStatistics:
         """The statistics of some cells; `responses` (n_rows, n_targets)."""
         return {
             cell: accumulate(
@@ -54,9 +72,42 @@ class PreparedTraining:
             for cell in cells
         }
 
-    def pooled(self, statistics: dict[int, RunStatistics], cells: Sequence[int]) -> CentredStatistics:
-        """Cells summed to runs, runs centred and pooled."""
-        return _pooled(statistics, self.cell_runs, cells)
+    def pooled(self, statistics: CellStatistics, cells: Sequence[int]) -> CentredStatistics:
+        """Cells summed to runs, runs centred (or all rows on one mean) and pooled."""
+        runs = self._runs(statistics, cells)
+        if self.settings.intercept == "all":
+            return centred([sum(list(runs.values())[1:], start=next(iter(runs.values())))])
+        return centred(list(runs.values()))
+
+    def inner_test(self, statistics: CellStatistics, cells: Sequence[int]) -> CentredStatistics:
+        """The held-out rows of an inner fold: about their own means, or those of the run's training rows.
+
+        Where films are held out a run may have a single held-out row, whose own mean would leave nothing.
+        """
+        runs = self._runs(statistics, cells)
+        if not self.fold.by_films:
+            return centred(list(runs.values()))
+        known = self._runs(statistics, self.train)
+        means = [(known[run].sum_x / known[run].n, known[run].sum_y / known[run].n) for run in runs]
+        return about_means(list(runs.values()), means)
+
+    def of_columns(self, columns: np.ndarray, reducers: dict[str, SpaceReducer]) -> "PreparedTraining":
+        """The same training set with some of its columns; folds, scales and components stay."""
+        fewer = replace(
+            self,
+            reducers=reducers,
+            features=np.ascontiguousarray(self.features[:, columns]),
+            cell_features=[cell.of_columns(columns) for cell in self.cell_features],
+            run_means={run: mean[columns] for run, mean in self.run_means.items()},
+        )
+        return replace(fewer, **_solvers(fewer))
+
+    def _runs(self, statistics: CellStatistics, cells: Collection[int]) -> dict[int, RunStatistics]:
+        runs: dict[int, RunStatistics] = {}
+        for cell in cells:
+            run = self.cell_runs[cell]
+            runs[run] = runs[run] + statistics[cell] if run in runs else statistics[cell]
+        return {run: runs[run] for run in sorted(runs)}
 
 
 def prepare_training(
@@ -68,8 +119,11 @@ def prepare_training(
 ) -> PreparedTraining:
     """Learn scale and components on the training rows, project all runs, delay them, and decompose.
 
-    The projection is learned on the volumes of the training runs that show a film which the held-out run does
-    not. Inner folds share their outer fold's projection: the run that is held out is never seen by it.
+    The projection is learned on the volumes of the training runs that show a film which is not held out. Inner
+    folds share their outer fold's projection: what is held out is never seen by it.
+
+    Where there are more columns than training rows and the estimator allows it, columns are rotated to the span
+    of the training rows, which loses nothing: weights of ridge lie in it (the dual form of ridge).
     """
     forbidden = rows.films_of(fold.test) if fold.test.any() else np.zeros(len(rows.film_ids), dtype=bool)
     training_runs = np.unique(rows.run[fold.train])
@@ -77,36 +131,48 @@ def prepare_training(
     reducers = {}
     for space in designs[0].features:
         stacked = np.concatenate([design.features[space] for design in designs])
-        reducers[space] = fit_reducer(stacked[shown], settings.pca, settings.standardise == "features", space)
-    features = np.concatenate([_delayed_scores(design, reducers, delays) for design in designs])
+        reducer = fit_reducer(stacked[shown], settings.pca, settings.standardise, space)
+        reducers[space] = reducer if settings.alpha_unit == "relative" else replace(reducer, unit=1.0)
+    kernel = None if settings.hrf == "none" else hrf_kernel(settings.hrf, designs[0].tr_s)
+    features = np.concatenate([_columns(design, reducers, delays, kernel) for design in designs])
+    rotation = _rotation(features[fold.train], settings, len(fold.inner))
+    if rotation is not None:
+        features = features @ rotation
 
     masks = np.stack(
         [fold.train, fold.test, *(mask for inner in fold.inner for mask in (inner.train, inner.test))]
     )
     cells, cell_runs, members = _cells(rows.run, masks)
-    cell_features = [accumulate(features[cell], np.zeros((len(cell), 0))) for cell in cells]
     chosen = [list(np.flatnonzero(member)) for member in members.T]
-    inner = [(chosen[2 + 2 * index], chosen[3 + 2 * index]) for index in range(len(fold.inner))]
-    solver_of = solver_factory(settings)
-    known = dict(enumerate(cell_features))
-    pooled = [_pooled(known, cell_runs, train) for train in (chosen[0], *(train for train, _ in inner))]
-    solvers = [solver_of(statistics.gram, statistics.n) for statistics in pooled]
-    return PreparedTraining(
+    prepared = PreparedTraining(
         fold=fold,
+        settings=settings,
         reducers=reducers,
         features=features,
+        n_bases=len(delays) if kernel is None else 1,
+        rotation=rotation,
         cells=cells,
         cell_runs=cell_runs,
-        cell_features=cell_features,
+        cell_features=[accumulate(features[cell], np.zeros((len(cell), 0))) for cell in cells],
+        run_means={
+            int(run): features[rows.used & (rows.run == run)].mean(axis=0)
+            for run in np.unique(rows.run[fold.test])
+        },
         train=chosen[0],
         test=chosen[1],
-        inner=inner,
-        solver=solvers[0],
-        inner_solvers=solvers[1:],
+        inner=[(chosen[2 + 2 * index], chosen[3 + 2 * index]) for index in range(len(fold.inner))],
+        solver=None,  # type: ignore[arg-type]
+        inner_solvers=[],
     )
+    return replace(prepared, **_solvers(prepared))
 
 
-def train(prepared: PreparedTraining, responses: np.ndarray, alphas: Sequence[float]) -> Trained:
+def train(
+    prepared: PreparedTraining,
+    responses: np.ndarray,
+    alphas: Sequence[float],
+    statistics: CellStatistics | None = None,
+) -> Trained:
     """Choose each voxel's alpha by the inner folds and fit the whole training set with it.
 
     The choice maximises the held-out R2 pooled over the inner folds (the least squared error); ties go to the
@@ -116,38 +182,103 @@ def train(prepared: PreparedTraining, responses: np.ndarray, alphas: Sequence[fl
     ----------
     responses : (n_rows, n_targets), the rows of all runs
     alphas : rising
+    statistics : of the training cells, where they are known already
     """
-    statistics = prepared.statistics(responses, prepared.train)
+    if statistics is None:
+        statistics = prepared.statistics(responses, prepared.train)
     pooled = prepared.pooled(statistics, prepared.train)
-    folds = []
-    for (train_cells, test_cells), solver in zip(prepared.inner, prepared.inner_solvers, strict=True):
-        inner = prepared.pooled(statistics, train_cells)
-        test = prepared.pooled(statistics, test_cells)
-        product, squared = solver.held_out_sums(inner.cross, inner.total, test.gram, test.cross, alphas)
-        folds.append(HeldOutSums(test.n, test.total, product, squared))
-    rsquared = np.nan_to_num(held_out_rsquared(folds), nan=0.0)  # (n_alphas, n_targets)
-    good = rsquared >= rsquared.max(axis=0) - _TIE
-    index = len(alphas) - 1 - good[::-1].argmax(axis=0)
-    weights = prepared.solver.weights(pooled.cross, pooled.total, np.asarray(alphas)[index])
-    best = np.take_along_axis(rsquared, index[np.newaxis], axis=0)[0]
+    solver = prepared.solver
+    if len(alphas) == 1 and not hasattr(solver, "fit_folds"):
+        # Nothing is to be chosen, and the inner folds have nothing to say.
+        index = np.zeros(pooled.cross.shape[1], dtype=np.int64)
+        weights = solver.weights(pooled.cross, pooled.total, np.asarray(alphas, dtype=np.float64)[index])
+        return Trained(weights, index, np.full(len(index), np.nan), pooled)
+    folds = [
+        (prepared.pooled(statistics, train_cells), prepared.inner_test(statistics, test_cells))
+        for train_cells, test_cells in prepared.inner
+    ]
+    if hasattr(solver, "fit_folds"):
+        banded = solver.fit_folds(pooled, folds, alphas)
+        return Trained(banded.weights, banded.alpha_index, banded.inner_score, pooled, banded.gammas)
+    if hasattr(solver, "choose_alphas"):
+        index, best = solver.choose_alphas(*map(list, zip(*folds, strict=True)), alphas, pooled)
+    else:
+        index, best = _choose(folds, prepared.inner_solvers, alphas)
+    weights = solver.weights(pooled.cross, pooled.total, np.asarray(alphas)[index])
     return Trained(weights, index, best, pooled)
 
 
-def held_out_sums(prepared: PreparedTraining, trained: Trained, responses: np.ndarray) -> HeldOutSums:
-    """The sums of the held-out run, from its statistics: no prediction is formed."""
-    statistics = prepared.statistics(responses, prepared.test)
-    test = prepared.pooled(statistics, prepared.test)
-    weights = trained.weights
-    return HeldOutSums(
-        test.n,
-        test.total,
-        (weights * test.cross).sum(axis=0),
-        np.maximum((weights * (test.gram @ weights)).sum(axis=0), 0),
+def held_out_sums(
+    prepared: PreparedTraining,
+    weights: np.ndarray,
+    responses: np.ndarray,
+    statistics: CellStatistics | None = None,
+) -> dict[int, HeldOutSums]:
+    """The sums of each run's held-out rows, from their statistics: no prediction is formed.
+
+    Parameters
+    ----------
+    weights : (n_columns, n_targets)
+    responses : (n_rows, n_targets), each run about its mean over usable rows
+    """
+    found = {}
+    for run, test in held_out_statistics(prepared, responses, statistics).items():
+        found[run] = HeldOutSums(
+            test.n,
+            test.yy,
+            (weights * test.xy).sum(axis=0),
+            np.maximum((weights * (test.xx @ weights)).sum(axis=0), 0),
+            test.sum_y,
+            test.sum_x @ weights,
+        )
+    return found
+
+
+def held_out_statistics(
+    prepared: PreparedTraining, responses: np.ndarray, statistics: CellStatistics | None = None
+) -> dict[int, RunStatistics]:
+    """The statistics of each run's held-out rows, columns about the run's means over usable rows."""
+    if statistics is None:
+        statistics = prepared.statistics(responses, prepared.test)
+    return {
+        run: sums.about(prepared.run_means[run], np.zeros_like(sums.sum_y))
+        for run, sums in prepared._runs(statistics, prepared.test).items()
+    }
+
+
+def _choose(
+    folds: Sequence[tuple[CentredStatistics, CentredStatistics]],
+    solvers: Sequence[Solver],
+    alphas: Sequence[float],
+) -> tuple[np.ndarray, np.ndarray]:
+    sums = []
+    for (inner, test), solver in zip(folds, solvers, strict=True):
+        product, squared = solver.held_out_sums(inner.cross, inner.total, test.gram, test.cross, alphas)
+        sums.append(HeldOutSums(test.n, test.total, product, squared))
+    rsquared = np.nan_to_num(held_out_rsquared(sums), nan=0.0)  # (n_alphas, n_targets)
+    good = rsquared >= rsquared.max(axis=0) - _TIE
+    index = len(alphas) - 1 - good[::-1].argmax(axis=0)
+    return index, np.take_along_axis(rsquared, index[np.newaxis], axis=0)[0]
+
+
+def _solvers(prepared: PreparedTraining) -> dict[str, Solver | list[Solver]]:
+    """The solvers of the training set and of its inner folds, as fields of `PreparedTraining`."""
+    known = dict(enumerate(prepared.cell_features))
+    sizes = {space: reducer.n_components for space, reducer in prepared.reducers.items()}
+    solver_of: Callable[..., Solver] = solver_factory(
+        prepared.settings,
+        n_columns=sum(sizes.values()) * prepared.n_bases,
+        columns=columns_of_spaces(sizes, prepared.n_bases),
     )
+    pooled = [
+        prepared.pooled(known, cells) for cells in (prepared.train, *(own for own, _ in prepared.inner))
+    ]
+    first, *others = [solver_of(statistics.gram, statistics.n) for statistics in pooled]
+    return {"solver": first, "inner_solvers": others}
 
 
-def _delayed_scores(
-    design: RunDesign, reducers: dict[str, SpaceReducer], delays: Sequence[int]
+def _columns(
+    design: RunDesign, reducers: dict[str, SpaceReducer], delays: Sequence[int], kernel: np.ndarray | None
 ) -> np.ndarray:
     """(n_volumes, n_columns) of one run: delays outermost, then spaces, then components.
 
@@ -155,24 +286,36 @@ def _delayed_scores(
     response to a film is the cleaned column's, and a model that knew only raw columns would predict what is not there
     any more. Only the run's own nuisance and films are looked at, never responses.
     """
-    scores = [
-        reducer.scores(design.features[space], design.has_film) / reducer.unit
-        for space, reducer in reducers.items()
-    ]
-    columns = delayed(np.concatenate(scores, axis=1), delays)
+    scores = np.concatenate(
+        [
+            reducer.scores(design.features[space], design.has_film) / reducer.unit
+            for space, reducer in reducers.items()
+        ],
+        axis=1,
+    )
+    columns = delayed(scores, delays) if kernel is None else convolved(scores, kernel)
     if design.nuisance is None:
         return columns
     return columns - design.nuisance @ (design.nuisance.T @ columns)
 
 
-def _pooled(
-    statistics: dict[int, RunStatistics], cell_runs: Sequence[int], cells: Sequence[int]
-) -> CentredStatistics:
-    runs: dict[int, RunStatistics] = {}
-    for cell in cells:
-        run = cell_runs[cell]
-        runs[run] = runs[run] + statistics[cell] if run in runs else statistics[cell]
-    return centred([runs[run] for run in sorted(runs)])
+def _rotation(rows: np.ndarray, settings: EncodingSettings, n_folds: int) -> np.ndarray | None:
+    """(n_columns, rank) orthonormal basis of the training rows, where that is cheaper than the columns as they are."""
+    n_rows, n_columns = rows.shape
+    by_space = settings.variance_partitioning or settings.layers
+    if settings.estimator not in ROTATABLE or n_columns <= n_rows or by_space:
+        return None
+    n_alphas = 17 if settings.alphas is None else len(settings.alphas)
+    if ridge_cost(n_rows, n_columns, _TYPICAL_TARGETS, max(n_folds, 2), n_alphas).path == "primal":
+        return None
+    if not np.isfinite(rows).all():
+        raise InputError("The features of the training runs are not all finite: extract them again.")
+    values, vectors = np.linalg.eigh(rows @ rows.T)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    kept = values > (_RANK_TOLERANCE**2) * values[0]
+    basis = rows.T @ (vectors[:, kept] / np.sqrt(values[kept]))
+    # Directions of small singular values have lost digits to the squares of the large ones.
+    return np.linalg.qr(basis)[0]
 
 
 def _cells(run: np.ndarray, masks: np.ndarray) -> tuple[list[np.ndarray], list[int], np.ndarray]:

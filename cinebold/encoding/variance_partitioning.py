@@ -6,33 +6,54 @@ the same relative to what the other spaces leave unexplained. All may be negativ
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
+from cinebold.encoding.preprocessing import columns_of_spaces
 from cinebold.encoding.scores import HeldOutSums, held_out_rsquared
-from cinebold.encoding.statistics import CentredStatistics, RunStatistics
+from cinebold.encoding.statistics import RunStatistics
 from cinebold.encoding.training import PreparedTraining
 from cinebold.errors import InputError
 
 
 @dataclass(frozen=True)
 class SpaceSums:
-    """Centred sums over the rows of one held-out run, with the prediction as a sum of its spaces' parts."""
+    """Sums over rows of one held-out run, with the prediction as a sum of its spaces' parts; they add up over folds.
+
+    All are about common means, as in `scores.HeldOutSums`.
+    """
 
     n: int
     response_squared: np.ndarray  #: (n_targets,) sum of (y - mean)^2
     product: np.ndarray  #: (n_spaces, n_targets) sum of y * part, both centred
     part_products: np.ndarray  #: (n_spaces, n_spaces, n_targets) sum of part * part, both centred
+    response_sum: np.ndarray | float = 0.0  #: (n_targets,)
+    part_sums: np.ndarray | float = 0.0  #: (n_spaces, n_targets)
+
+    def __add__(self, other: "SpaceSums") -> "SpaceSums":
+        names = [field.name for field in fields(self)]
+        return SpaceSums(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+    def centred(self) -> "SpaceSums":
+        """The same about the rows' own means."""
+        parts = self.part_sums + np.zeros_like(self.product)
+        return SpaceSums(
+            self.n,
+            np.maximum(self.response_squared - self.response_sum**2 / self.n, 0),
+            self.product - self.response_sum * parts / self.n,
+            self.part_products - parts[:, np.newaxis] * parts / self.n,
+        )
 
     @property
     def joint(self) -> HeldOutSums:
         """The sums of the whole prediction."""
-        squared = np.maximum(self.part_products.sum(axis=(0, 1)), 0)
-        return HeldOutSums(self.n, self.response_squared, self.product.sum(axis=0), squared)
+        own = self.centred()
+        squared = np.maximum(own.part_products.sum(axis=(0, 1)), 0)
+        return HeldOutSums(own.n, own.response_squared, own.product.sum(axis=0), squared)
 
 
-def space_sums(weights: np.ndarray, test: CentredStatistics, columns: Mapping[str, np.ndarray]) -> SpaceSums:
+def space_sums(weights: np.ndarray, test: RunStatistics, columns: Mapping[str, np.ndarray]) -> SpaceSums:
     r"""The sums of one held-out run from its statistics: no prediction is formed.
 
     With e and H the test X'y and X'X, :math:`y'\hat y_k = w_k' e_k` and :math:`\hat y_k'\hat y_l = w_k' H_{kl} w_l`.
@@ -40,17 +61,18 @@ def space_sums(weights: np.ndarray, test: CentredStatistics, columns: Mapping[st
     Parameters
     ----------
     weights : (n_columns, n_targets) of the joint model
-    test : statistics of one run
+    test : statistics of one run's held-out rows, as of `training.held_out_statistics`
     columns : which columns are each space's, as of `columns_of_spaces`; together all of them
     """
     parts = list(columns.values())
-    product = np.stack([(weights[part] * test.cross[part]).sum(axis=0) for part in parts])
+    product = np.stack([(weights[part] * test.xy[part]).sum(axis=0) for part in parts])
     products = np.empty((len(parts), len(parts), weights.shape[1]))
     for k, part in enumerate(parts):
-        fitted = test.gram[:, part] @ weights[part]  # (n_columns, n_targets)
+        fitted = test.xx[:, part] @ weights[part]  # (n_columns, n_targets)
         for other_k, other in enumerate(parts):
             products[other_k, k] = (weights[other] * fitted[other]).sum(axis=0)
-    return SpaceSums(test.n, test.total, product, products)
+    sums = np.stack([test.sum_x[part] @ weights[part] for part in parts])
+    return SpaceSums(test.n, test.yy, product, products, test.sum_y, sums)
 
 
 def space_sums_of_predictions(responses: np.ndarray, parts: Sequence[np.ndarray]) -> SpaceSums:
@@ -65,19 +87,6 @@ def space_sums_of_predictions(responses: np.ndarray, parts: Sequence[np.ndarray]
     )
 
 
-def columns_of_spaces(n_components: Mapping[str, int], n_delays: int) -> dict[str, np.ndarray]:
-    """Which columns are each space's, where delays are outermost, then spaces, then components.
-
-    >>> columns_of_spaces({"a": 1, "b": 2}, 2)
-    {'a': array([0, 3]), 'b': array([1, 2, 4, 5])}
-    """
-    of_space = np.repeat(np.arange(len(n_components)), list(n_components.values()))
-    return {
-        space: np.flatnonzero(np.tile(of_space, n_delays) == index)
-        for index, space in enumerate(n_components)
-    }
-
-
 def product_measure_rsquared(runs: Sequence[SpaceSums]) -> np.ndarray:
     r"""Each space's part of the held-out R2; the parts sum to `scores.held_out_rsquared`.
 
@@ -89,6 +98,7 @@ def product_measure_rsquared(runs: Sequence[SpaceSums]) -> np.ndarray:
     -------
     (n_spaces, n_targets)
     """
+    runs = [run.centred() for run in runs]
     explained = sum(2 * run.product - run.part_products.sum(axis=1) for run in runs)
     total = sum(run.response_squared for run in runs)
     return explained / np.where(total > 0, total, np.nan)
@@ -105,6 +115,7 @@ def product_measure_r(runs: Sequence[SpaceSums]) -> np.ndarray:
     -------
     (n_spaces, n_targets)
     """
+    runs = [run.centred() for run in runs]
     total = np.zeros_like(runs[0].product)
     for run in runs:
         scale = np.sqrt(run.response_squared * run.joint.prediction_squared)
@@ -128,6 +139,7 @@ def partial_r(runs: Sequence[SpaceSums]) -> np.ndarray:
     -------
     (n_spaces, n_targets)
     """
+    runs = [run.centred() for run in runs]
     total = np.zeros_like(runs[0].product)
     for run in runs:
         for k in range(len(run.product)):
@@ -174,15 +186,16 @@ def partial_rsquared(
     return shares
 
 
-def restricted(prepared: PreparedTraining, spaces: Collection[str]) -> PreparedTraining:
-    """The same training set with some of its feature spaces only; folds, scales and components stay.
+def restricted(prepared: PreparedTraining, spaces: Collection[str]) -> tuple[PreparedTraining, np.ndarray]:
+    """The same training set with some of its feature spaces only, and their columns in it.
 
-    Gram matrices are blocks of those that are there, so the model of any subset of spaces is trained and
-    scored by `training.train` and `training.held_out_sums` with alphas of its own.
+    Gram matrices are blocks of those that are there, and so are all statistics (`RunStatistics.of_columns`): the model
+    of any subset of spaces is trained and scored by `training.train` and `training.held_out_sums` with alphas of its
+    own and without another look at the responses.
 
     Raises
     ------
-    InputError : no space, or one that the training set does not have
+    InputError : no space, one that the training set does not have, or columns that were rotated
     """
     unknown = sorted(set(spaces) - set(prepared.reducers))
     if unknown or not spaces:
@@ -190,28 +203,10 @@ def restricted(prepared: PreparedTraining, spaces: Collection[str]) -> PreparedT
             f"Expected some of the feature spaces {', '.join(prepared.reducers)}, got "
             f"{', '.join(unknown) or 'none'}."
         )
+    if prepared.rotation is not None:
+        raise InputError("Columns that were rotated for the dual path cannot be told apart by feature space.")
     sizes = {space: reducer.n_components for space, reducer in prepared.reducers.items()}
-    columns = columns_of_spaces(sizes, prepared.features.shape[1] // sum(sizes.values()))
+    columns = columns_of_spaces(sizes, prepared.n_bases)
     chosen = np.sort(np.concatenate([columns[space] for space in sizes if space in spaces]))
-    cell_features = [
-        RunStatistics(
-            cell.n,
-            cell.sum_x[chosen],
-            cell.sum_y,
-            np.ascontiguousarray(cell.xx[np.ix_(chosen, chosen)]),
-            cell.xy[chosen],
-            cell.yy,
-        )
-        for cell in prepared.cell_features
-    ]
-    fewer = replace(
-        prepared,
-        reducers={space: prepared.reducers[space] for space in sizes if space in spaces},
-        features=np.ascontiguousarray(prepared.features[:, chosen]),
-        cell_features=cell_features,
-    )
-    known = dict(enumerate(cell_features))
-    kind = type(prepared.solver)
-    pooled = [fewer.pooled(known, train) for train in (fewer.train, *(train for train, _ in fewer.inner))]
-    solvers = [kind(statistics.gram, statistics.n) for statistics in pooled]
-    return replace(fewer, solver=solvers[0], inner_solvers=solvers[1:])
+    kept = {space: prepared.reducers[space] for space in sizes if space in spaces}
+    return prepared.of_columns(chosen, kept), chosen

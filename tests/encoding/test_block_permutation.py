@@ -6,7 +6,7 @@ from scipy.stats import binom, pearsonr
 from scipy.stats import t as student_t
 
 from cinebold.encoding.block_permutation import BlockTest, draw_blocks, join_tiles, permute_blocks
-from cinebold.encoding.folds import leave_one_run_out
+from cinebold.encoding.folds import outer_folds
 from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.scores import held_out_r, sums_of_predictions
 from cinebold.encoding.settings import EncodingSettings
@@ -173,7 +173,7 @@ def nested_predictions(designs, responses, delays):
     settings = EncodingSettings()
     alphas = np.logspace(-3, 5, 9)
     predictions = []
-    for run, fold in enumerate(leave_one_run_out(rows, max(delays))):
+    for run, fold in enumerate(outer_folds(rows, max(delays))):
         prepared = prepare_training(fold, rows, designs, delays, settings)
         weights = train(prepared, y, alphas).weights
         predictions.append(prepared.features[rows.run == run] @ weights)

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from cinebold.design.delays import delayed
 from cinebold.encoding.fit import fit_encoding_model
-from cinebold.encoding.folds import leave_one_run_out
+from cinebold.encoding.folds import outer_folds
 from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.scores import held_out_r, held_out_rsquared, sums_of_predictions
 from cinebold.encoding.settings import EncodingSettings
@@ -107,7 +107,7 @@ def test_a_poisoned_held_out_run_changes_no_trained_number(simulate_runs, estima
 
     def trained(designs, stacked, fold):
         rows = stack_rows(designs, (1, 2))
-        prepared = prepare_training(leave_one_run_out(rows, 2)[fold], rows, designs, (1, 2), settings)
+        prepared = prepare_training(outer_folds(rows, 2)[fold], rows, designs, (1, 2), settings)
         with np.errstate(invalid="ignore"):
             return prepared, train(prepared, stacked, ALPHAS)
 
@@ -129,7 +129,7 @@ def test_a_poisoned_held_out_run_changes_no_trained_number(simulate_runs, estima
 def test_the_rows_of_a_shared_film_in_other_runs_change_no_trained_number_either(simulate_runs):
     designs, responses = simulate_runs(clip=10)
     rows = stack_rows(designs, (1, 2))
-    prepared = prepare_training(leave_one_run_out(rows, 2)[0], rows, designs, (1, 2), PLAIN)
+    prepared = prepare_training(outer_folds(rows, 2)[0], rows, designs, (1, 2), PLAIN)
     stacked = np.concatenate(responses)
     poisoned = np.where(rows.shows[:, [rows.film_ids.index("clip")]], np.nan, stacked)
     np.testing.assert_array_equal(
@@ -144,7 +144,7 @@ def test_the_order_of_runs_and_the_tile_change_nothing(simulate_runs, estimator)
     result = fit_encoding_model(designs, responses, settings, (1, 2))
     reordered = fit_encoding_model(designs[::-1], responses[::-1], settings, (1, 2))
     tiled = fit_encoding_model(designs, responses, replace(settings, voxel_tile=7), (1, 2))
-    assert list(result.maps) == ["r", "rsquared", "alpha", "p", "q", "z", "noiseceiling"]
+    assert list(result.maps) == ["r", "rsquared", "alpha", "p", "pfwe", "q", "z", "noiseceiling", "rnorm"]
     for name, values in result.maps.items():
         assert values.dtype == np.float32
         np.testing.assert_array_equal(reordered.maps[name], values)
@@ -251,5 +251,5 @@ def test_senseless_settings_are_refused(fields):
 
 
 def test_an_unknown_estimator_is_refused(simulate_runs):
-    with pytest.raises(SettingError, match="ridge, lasso"):
+    with pytest.raises(SettingError, match="ridge, banded_ridge, lasso"):
         fit_encoding_model(*simulate_runs(), replace(PLAIN, estimator="forest"), (1, 2))

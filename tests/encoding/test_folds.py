@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cinebold.design.run_design import RunDesign
-from cinebold.encoding.folds import leave_one_run_out, whole_set
+from cinebold.encoding.folds import outer_folds, whole_set
 from cinebold.encoding.rows import stack_rows
 from cinebold.errors import InputError
 
@@ -52,7 +52,7 @@ def test_no_film_of_a_test_row_is_in_any_training_row(runs, delays):
     films = [[f"own-{i}" if film == "own" else film for film in run] for i, run in enumerate(runs)]
     rows = stack_rows([a_design(f"run-{i}", run) for i, run in enumerate(films)], delays)
     try:
-        sets = leave_one_run_out(rows, max(delays))
+        sets = outer_folds(rows, max(delays))
     except InputError:
         return
     assert len(sets) == len(runs)
@@ -76,7 +76,7 @@ def test_no_film_of_a_test_row_is_in_any_training_row(runs, delays):
 def test_the_clip_that_ends_every_run_leaves_training():
     designs = [a_design(f"run-{i}", [f"film-{i}"] * 20 + [None] * 10 + ["clip"] * 5) for i in range(3)]
     rows = stack_rows(designs, (1, 2))
-    sets = leave_one_run_out(rows, 2)
+    sets = outer_folds(rows, 2)
     assert [fold.n_excluded for fold in sets] == [10, 10, 10]
     assert [int(fold.train.sum()) for fold in sets] == [44, 44, 44]
     assert [int(fold.test.sum()) for fold in sets] == [27, 27, 27]
@@ -86,7 +86,7 @@ def test_the_clip_that_ends_every_run_leaves_training():
 
 
 def test_two_runs_choose_alpha_in_blocks():
-    sets = leave_one_run_out(stack_rows([a_design(f"run-{i}", [f"f{i}"] * 50) for i in range(2)], (1, 3)), 3)
+    sets = outer_folds(stack_rows([a_design(f"run-{i}", [f"f{i}"] * 50) for i in range(2)], (1, 3)), 3)
     assert [fold.inner_scheme for fold in sets] == ["blocks", "blocks"]
     middle = sets[0].inner[2]
     np.testing.assert_array_equal(np.flatnonzero(middle.test) - 50, np.arange(20, 30))
@@ -105,4 +105,4 @@ def test_two_runs_choose_alpha_in_blocks():
 def test_impossible_folds_are_refused(films, message):
     rows = stack_rows([a_design(f"run-{i}", run) for i, run in enumerate(films)], (1, 5))
     with pytest.raises(InputError, match=message):
-        leave_one_run_out(rows, 5)
+        outer_folds(rows, 5)

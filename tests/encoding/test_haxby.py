@@ -67,7 +67,7 @@ def test_categories_predict_held_out_runs_of_the_haxby_slice(haxby):
     r = result.maps["r"]
     assert np.nanmax(r) >= 0.6
     assert np.nanmin(result.maps["q"]) < 0.05
-    assert result.diagnostics["cross_validation"] == "leave-one-run-out"
+    assert result.diagnostics["cross_validation"]["scheme"] == "leave-one-run-out"
     assert all(fold["n_train"] == 11 * 121 for fold in result.diagnostics["folds"])
 
 

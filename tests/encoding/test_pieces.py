@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cinebold.design.run_design import RunDesign
 from cinebold.encoding.fit import fit_encoding_model
-from cinebold.encoding.folds import leave_one_run_out
+from cinebold.encoding.folds import outer_folds
 from cinebold.encoding.noise_ceilings import find_repeats
 from cinebold.encoding.pieces import split_films
 from cinebold.encoding.rows import stack_rows
@@ -111,7 +111,7 @@ def test_of_pieces_that_overlap_just_the_rows_in_common_leave_training(delays, j
         np.testing.assert_array_equal(excluded(designs, delays, run), pairwise_excluded(designs, delays, run))
     n_common = 10 - (jitter_s > 1)
     assert excluded(designs, (0,), 1).sum() == n_common
-    sets = leave_one_run_out(stack_rows(designs, delays), max(delays))
+    sets = outer_folds(stack_rows(designs, delays), max(delays))
     assert [fold.n_excluded for fold in sets] == [
         int((pairwise_excluded(designs, delays, run) & stack_rows(designs, delays).used).sum())
         for run in range(3)
@@ -200,7 +200,7 @@ def test_no_training_row_has_content_of_the_held_out_run(runs, delays):
         np.testing.assert_array_equal(np.concatenate(np.split(again, lengths)[::-1]), out)
     rows = stack_rows(designs, delays)
     held = content(designs, delays)
-    for fold in leave_one_run_out(rows, max(delays)):
+    for fold in outer_folds(rows, max(delays)):
         for part in (fold, *fold.inner):
             for run in np.unique(rows.run[part.test]):
                 test = part.test & (rows.run == run)

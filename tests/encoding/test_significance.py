@@ -12,7 +12,7 @@ from cinebold.encoding.significance import (
     benjamini_hochberg,
     draw_shifts,
     p_values,
-    shifted_r_at_least,
+    permute_shifts,
     z_values,
 )
 
@@ -43,7 +43,7 @@ def test_counts_equal_those_of_rolled_predictions(censored, coupling):
             for (a, b, keep), shift in zip(runs, row, strict=True)
         ]
         expected += coupling * held_out_r(rolled) >= observed
-    counts = shifted_r_at_least(ShiftTest(shifts, coupling), observed, y, prediction, scored)
+    counts, _ = permute_shifts(ShiftTest(shifts, coupling), observed, y, prediction, scored)
     np.testing.assert_array_equal(counts, expected)
 
 
@@ -71,7 +71,7 @@ def test_autocorrelated_noise_keeps_the_level_where_the_parametric_test_fails(le
     observed = held_out_r([sums_of_predictions(*pair) for pair in zip(y, prediction, strict=True)])
     every = [np.ones(n, dtype=bool) for n in lengths]
     # The predictions were learned from none of these runs: nothing is coupled.
-    p = p_values(shifted_r_at_least(ShiftTest(shifts, coupling=1.0), observed, y, prediction, every), 400)
+    p = p_values(permute_shifts(ShiftTest(shifts, coupling=1.0), observed, y, prediction, every)[0], 400)
     assert LOWER <= (p <= 0.05).mean() <= UPPER
     naive = [pearsonr(y[0][:, v], prediction[0][:, v], alternative="greater")[1] for v in range(N_NULL)]
     assert (np.array(naive) <= 0.05).mean() > 2 * UPPER
@@ -101,7 +101,7 @@ def test_without_the_correction_for_coupled_folds_noise_is_found_significant_too
     every = [np.ones(150, dtype=bool)] * 2
     shares = [
         (
-            p_values(shifted_r_at_least(ShiftTest(shifts, coupling), observed, y, prediction, every), 400)
+            p_values(permute_shifts(ShiftTest(shifts, coupling), observed, y, prediction, every)[0], 400)
             <= 0.05
         ).mean()
         for coupling in (1.0, np.sqrt(2))

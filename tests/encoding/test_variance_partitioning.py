@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from cinebold.encoding.fit import fit_encoding_model
-from cinebold.encoding.folds import leave_one_run_out
+from cinebold.encoding.folds import outer_folds
+from cinebold.encoding.preprocessing import columns_of_spaces
 from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.scores import held_out_r, held_out_rsquared, sums_of_predictions
 from cinebold.encoding.settings import EncodingSettings
-from cinebold.encoding.training import held_out_sums, prepare_training, train
+from cinebold.encoding.training import held_out_statistics, held_out_sums, prepare_training, train
 from cinebold.encoding.variance_partitioning import (
-    columns_of_spaces,
     partial_r,
     partial_rsquared,
     product_measure_r,
@@ -37,11 +37,11 @@ def nested(request, simulate_runs):
     rows = stack_rows(designs, DELAYS)
     y = np.concatenate(responses)
     folds = []
-    for run, fold in enumerate(leave_one_run_out(rows, max(DELAYS))):
+    for run, fold in enumerate(outer_folds(rows, max(DELAYS))):
         prepared = prepare_training(fold, rows, designs, DELAYS, settings)
         trained = train(prepared, y, alphas)
         columns = columns_of_spaces({"a": 4, "b": 4}, len(DELAYS))
-        test = prepared.pooled(prepared.statistics(y, prepared.test), prepared.test)
+        (test,) = held_out_statistics(prepared, y).values()
         held = (rows.run == run) & rows.used
         parts = [prepared.features[held][:, c] @ trained.weights[c] for c in columns.values()]
         folds.append((prepared, trained, space_sums(trained.weights, test, columns), y[held], parts))
@@ -55,7 +55,7 @@ def test_sums_equal_those_of_predictions(nested):
         assert slow.n == sums.n
         for name in ("response_squared", "product", "part_products"):
             np.testing.assert_allclose(getattr(sums, name), getattr(slow, name), rtol=1e-6, atol=1e-8)
-        joint = held_out_sums(prepared, trained, y)
+        (joint,) = held_out_sums(prepared, trained.weights, y).values()
         np.testing.assert_allclose(sums.joint.product, joint.product, atol=1e-8)
         np.testing.assert_allclose(sums.joint.prediction_squared, joint.prediction_squared, atol=1e-8)
 
@@ -110,8 +110,9 @@ def test_unique_and_partial_variance_equal_a_fit_of_fewer_spaces(nested):
     without = {"a": [], "b": []}
     for prepared, *_ in folds:
         for left_out, kept in (("a", "b"), ("b", "a")):
-            fewer = restricted(prepared, [kept])
-            without[left_out].append(held_out_sums(fewer, train(fewer, y, settings.alphas), y))
+            fewer, _ = restricted(prepared, [kept])
+            weights = train(fewer, y, settings.alphas).weights
+            without[left_out] += held_out_sums(fewer, weights, y).values()
     joint = [fold[2].joint for fold in folds]
     unique, partial = unique_rsquared(joint, without), partial_rsquared(joint, without)
     full = held_out_rsquared(joint)
@@ -130,7 +131,7 @@ def test_unique_and_partial_variance_equal_a_fit_of_fewer_spaces(nested):
 def test_all_spaces_are_the_training_set_itself_and_unknown_ones_refused(nested):
     settings, folds, y = nested[2:]
     prepared, trained, *_ = folds[0]
-    same = train(restricted(prepared, ["b", "a"]), y, settings.alphas)
+    same = train(restricted(prepared, ["b", "a"])[0], y, settings.alphas)
     np.testing.assert_allclose(same.weights, trained.weights, atol=1e-12)
     with pytest.raises(InputError, match="got c"):
         restricted(prepared, ["a", "c"])

@@ -1,0 +1,74 @@
+"""The permutation test of a fit: which one, drawn once, and what its permutations of a tile of voxels amount to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cinebold.design.run_design import RunDesign
+from cinebold.encoding import significance
+from cinebold.encoding.block_permutation import BlockTest, draw_blocks, permute_blocks
+from cinebold.encoding.rows import Rows
+from cinebold.encoding.settings import EncodingSettings
+
+#: Shorter blocks reject too often where film and noise are slow (`block_permutation.BlockTest`).
+LEAST_BLOCK_VOLUMES = 20
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """Circular shifts or permuted blocks of the held-out predictions, of the runs that are predicted."""
+
+    test: significance.ShiftTest | BlockTest
+    runs: tuple[int, ...]  #: those with held-out predictions
+
+    def permute(
+        self, rows: Rows, scored: np.ndarray, responses: np.ndarray, predictions: np.ndarray, r: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How many permutations reach each target's held-out r, and the largest permuted r of all targets.
+
+        Parameters
+        ----------
+        scored : (n_rows,) bool, rows that are held out by a fold
+        responses, predictions : (n_rows, n_targets)
+        r : (n_targets,) held-out r; a block test has its own, over the volumes that are in blocks
+        """
+        own = [rows.run == run for run in self.runs]
+        y, guess, kept = ([values[mask] for mask in own] for values in (responses, predictions, scored))
+        if isinstance(self.test, BlockTest):
+            permuted = permute_blocks(self.test, y, guess, kept)
+            return permuted.n_at_least, permuted.maxima
+        return significance.permute_shifts(self.test, r, y, guess, kept)
+
+    @property
+    def coupling(self) -> float:
+        """What permuted r are multiplied by."""
+        return self.test.coupling
+
+
+def draw_test(
+    settings: EncodingSettings, rows: Rows, designs: Sequence[RunDesign], predicted: np.ndarray
+) -> tuple[PermutationTest | None, list[str]]:
+    """The test that the settings ask for, drawn from the seed before any response is looked at, and warnings.
+
+    Folds that learn from each other's rows are coupled (`significance.ShiftTest`); the runs that a split tests
+    are predicted by what was learned elsewhere, and their predictions are independent of their noise.
+
+    Parameters
+    ----------
+    predicted : (n_rows,) bool, rows that are held out by a fold
+    """
+    if not settings.n_permutations:
+        return None, []
+    coupled = settings.cross_validation.scheme != "split"
+    coupling = significance.LEAVE_ONE_OUT_COUPLING if coupled else 1.0
+    runs = tuple(int(run) for run in np.unique(rows.run[predicted]))
+    lengths = [designs[run].n_volumes for run in runs]
+    tr_s = designs[0].tr_s
+    if settings.permutation_scheme == "block":
+        least = max(int(np.ceil(settings.block_s / tr_s)), LEAST_BLOCK_VOLUMES)
+        blocks, warnings = draw_blocks(lengths, least, settings.n_permutations, settings.seed, coupling)
+        return PermutationTest(blocks, runs), warnings
+    minimum = int(np.ceil(settings.minimum_shift_s / tr_s))
+    shifts, warnings = significance.draw_shifts(lengths, minimum, settings.n_permutations, settings.seed)
+    return PermutationTest(significance.ShiftTest(shifts, coupling), runs), warnings
