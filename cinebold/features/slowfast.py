@@ -2,22 +2,21 @@
 
 The input follows the official recipe, whose details matter: 64 frames at 30 Hz, of these 32 for the fast
 pathway and 8 for the slow one at truncated, hence irregular, positions; then /255, normalisation, the short
-side to 256 pixels (bilinear, not antialiased) and a central crop of 256 x 256, in this order.
+side to 256 pixels (bilinear, not antialiased) and a central crop of 256 x 256, in this order. Another input,
+that of a project of 2021, is there for comparison (`PROJECT_2021`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cinebold.errors import SettingError
+from cinebold.features.network import NetworkExtractor, Windows, class_names, exact_inference
 from cinebold.features.parameters import parameters_from, require
-from cinebold.features.series import FeatureSeries
-from cinebold.features.weights import WeightsSource, find_weights, load_weights
-from cinebold.files import file_sha256
+from cinebold.features.weights import WeightsSource
 from cinebold.video.decoding import FilmInfo
-from cinebold.video.windows import ShownFrames, WindowRule
+from cinebold.video.windows import TIME_TOLERANCE_S, WindowRule
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +37,15 @@ SIZE, MEAN, STD = 256, 0.45, 0.225
 #: Windows that go through the network together.
 BATCH = {"cpu": 1, "cuda": 8}
 
+#: neurohackademy/feature-encoding with tridivb/slowfast_feature_extractor: around each frame of a film of 24 frames
+#: a second the 72 frames [i - 36, i + 36), all for the fast pathway and 18 for the slow one.
+PROJECT_2021 = "neurohackademy2021"
+RATE_2021_HZ = 24
+FAST_2021 = np.arange(72)
+SLOW_2021 = np.linspace(0, 71, 18).astype(int)  # 0, 4, ..., 20, 25, ...: nearly, not quite, every fourth
+#: ffmpeg -filter:v "scale=365:258, crop=256:256"; of 4:2:0 video it crops at even places.
+WIDTH_2021, HEIGHT_2021, LEFT_2021, TOP_2021 = 365, 258, 54, 0
+
 
 @dataclass(frozen=True)
 class SlowFastParameters:
@@ -47,19 +55,34 @@ class SlowFastParameters:
     layer: str = "logits"
     hop_s: float = 1.0  #: between the reference times of two windows
     align: str = "centre"  #: where the reference time lies in its window: "centre", "end" or "start"
+    #: "official", or "neurohackademy2021", which has its own hop (a frame of 1/24 s) and alignment ("frame")
+    windows: str = "official"
 
     def __post_init__(self) -> None:
         name = "slowfast_r50"
         require(name, self.layer in _LAYERS, f"layer must be one of {', '.join(_LAYERS)}", self.layer)
         require(name, self.hop_s > 0, "hop_s must be above 0", self.hop_s)
-        self.window_rule()
+        choices = ("official", PROJECT_2021)
+        require(name, self.windows in choices, f"windows must be one of {', '.join(choices)}", self.windows)
+        if self.windows == PROJECT_2021:
+            fixed = (
+                f"hop_s and align are fixed at 1/{RATE_2021_HZ} s and 'frame' with windows = {PROJECT_2021!r}"
+            )
+            require(name, abs(self.hop_s - 1 / RATE_2021_HZ) < TIME_TOLERANCE_S, fixed, self.hop_s)
+            require(name, self.align == "frame", fixed, self.align)
+        else:
+            choices = ("centre", "end", "start")
+            require(name, self.align in choices, f"align must be one of {', '.join(choices)}", self.align)
 
     def window_rule(self) -> WindowRule:
-        """64 frames at 30 Hz."""
+        """64 frames at 30 Hz; or 72 at 24 Hz, read in the middle of their display."""
+        if self.windows == PROJECT_2021:
+            n_samples = len(FAST_2021)
+            return WindowRule(n_samples / RATE_2021_HZ, 1 / RATE_2021_HZ, n_samples, self.align)
         return WindowRule(N_SAMPLES / RATE_HZ, self.hop_s, N_SAMPLES, self.align)
 
 
-class SlowFastR50:
+class SlowFastR50(NetworkExtractor):
     """Kinetics-400 logits, or the features they are made of, of windows of 2.13 s.
 
     "avgpool" is the network's own pooling: both pathways averaged over time and 7 x 7 places at stride 1,
@@ -68,125 +91,82 @@ class SlowFastR50:
     """
 
     name = "slowfast_r50"
-    version = 1
+    parameter_kind = SlowFastParameters
+    source = SOURCE
+    batch = BATCH
 
-    def __init__(
-        self,
-        parameters: SlowFastParameters,
-        *,
-        device: str = "cpu",
-        weights_dir: str | None = None,
-        random_weights: bool = False,
-        seed: int = 0,
-    ) -> None:
-        self.parameters = parameters
-        self.device = device
-        self.seed = seed
-        self.weights = None if random_weights else find_weights(SOURCE, weights_dir)
-        self._weights_sha256 = None if self.weights is None else file_sha256(self.weights)
-        self._network: torch.nn.Module | None = None
-
-    @staticmethod
-    def check_parameters(given: Mapping[str, Any]) -> SlowFastParameters:
+    @classmethod
+    def check_parameters(cls, given: Mapping[str, Any]) -> SlowFastParameters:
         """The parameters that `given` means; SettingError when it makes no sense."""
-        return parameters_from(SlowFastParameters, "slowfast_r50", given)
+        if given.get("windows") == PROJECT_2021:
+            given = {"hop_s": 1 / RATE_2021_HZ, "align": "frame", **given}
+        return parameters_from(SlowFastParameters, cls.name, given)
+
+    @property
+    def of_2021(self) -> bool:
+        """Whether the input is that of the project of 2021."""
+        return self.parameters.windows == PROJECT_2021
 
     def fingerprint(self) -> dict[str, Any]:
         """All that the values depend on besides the film."""
-        source = {"seed": self.seed} if self.weights is None else {"weights_sha256": self._weights_sha256}
-        return {
-            "extractor": self.name,
-            "version": self.version,
-            "parameters": asdict(self.parameters),
-            "window": {**asdict(self.parameters.window_rule()), "rate_hz": RATE_HZ},
-            "random_weights": self.weights is None,
-            **source,
-        }
+        fingerprint = super().fingerprint()
+        if not self.of_2021:
+            del fingerprint["parameters"][
+                "windows"
+            ]  # younger than the first stored features, which stay valid
+        return fingerprint
 
-    def start(self, info: FilmInfo) -> "SlowFastAccumulator":
-        """An accumulator for one film; the network is built and loaded once."""
-        if self._network is None:
-            self._network = self._build()
-        return SlowFastAccumulator(self, self._network, info)
+    def describe(self) -> dict[str, Any]:
+        """The window."""
+        rate = {"rate_hz": RATE_HZ}
+        if self.of_2021:
+            rate = {"rate_hz": RATE_2021_HZ, "outside": "zeros", "crop": [TOP_2021, LEFT_2021]}
+        return {"window": {**asdict(self.parameters.window_rule()), **rate}}
+
+    def untrained(self) -> "torch.nn.Module":
+        """See `build_slowfast_r50`."""
+        return build_slowfast_r50()
 
     def _build(self) -> "torch.nn.Module":
         import torch
 
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise SettingError(
-                f"The device {self.device} was asked for, but torch finds no GPU; use --device cpu."
-            )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            network = build_slowfast_r50()
-        if self.weights is not None:
-            load_weights(network, self.weights, SOURCE.state_key)
+        network = self.loaded()
+        if self.of_2021:
+            # Its tool pooled over all frames of a window, whatever their number; pytorchvideo pools over 8 and 32.
+            for pool, positions in zip(network.blocks[5].pool, (SLOW_2021, FAST_2021), strict=True):
+                pool.kernel_size = (len(positions), 7, 7)
         if self.parameters.layer == "avgpool":
             network.blocks[6].proj = torch.nn.Identity()  # leaves the head's pooling
-        return network.eval().to(self.device)
+        return network.to(self.device)
 
+    def windows(self, info: FilmInfo) -> Windows:
+        """A window every `hop_s`; only the frames that a pathway takes are sampled."""
+        rule = self.parameters.window_rule()
+        samples_s = rule.sample_times(info.duration_s)
+        pad_fraction = rule.pad_fraction(info.duration_s)
+        times_s = rule.times(info.duration_s)
+        if self.of_2021:
+            outside = (samples_s < 0) | (samples_s > info.duration_s - TIME_TOLERANCE_S)
+            return Windows(times_s, samples_s, pad_fraction, blank=outside)
+        return Windows(times_s, samples_s[:, FAST], pad_fraction)
 
-class SlowFastAccumulator:
-    """Holds the prepared frames of the windows that are not yet complete, and one batch of windows."""
+    def prepare(self, frame: np.ndarray) -> "torch.Tensor":
+        """See `prepare_frame` and `prepare_frame_of_2021`."""
+        return (prepare_frame_of_2021 if self.of_2021 else prepare_frame)(frame, self.device)
 
-    def __init__(self, extractor: SlowFastR50, network: "torch.nn.Module", info: FilmInfo) -> None:
-        self._extractor, self._network, self._info = extractor, network, info
-        self._rule = extractor.parameters.window_rule()
-        samples_s = self._rule.sample_times(info.duration_s)[:, FAST]  # (n_windows, 32)
-        order = np.argsort(samples_s, axis=None, kind="stable")
-        self._window_of, self._position_of = np.divmod(order, len(FAST))
-        self._samples = ShownFrames(samples_s.ravel()[order])
-        self._clips: dict[int, list[torch.Tensor]] = {}  # window -> frames in the order of its sample times
-        self._complete: list[list[torch.Tensor]] = []
-        self._batch_size = BATCH[extractor.device.split(":")[0]]
-        self._last_frame: np.ndarray | None = None
-        self._outputs: list[np.ndarray] = []
-
-    def add(self, time_s: float, frame: np.ndarray) -> None:
-        """The next frame."""
-        self._take(self._samples.add(time_s))
-        self._last_frame = frame
-
-    def finish(self) -> FeatureSeries:
-        """The features of the film."""
-        self._take(self._samples.finish())
-        self._forward()
-        return FeatureSeries(
-            values=np.concatenate(self._outputs),
-            times_s=self._rule.times(self._info.duration_s),
-            names=_LAYERS[self._extractor.parameters.layer](),
-            pad_fraction=self._rule.pad_fraction(self._info.duration_s).astype(np.float32),
-            film_duration_s=self._info.duration_s,
-            provenance=self._extractor.fingerprint(),
-        )
-
-    def _take(self, samples: slice) -> None:
-        """The last frame was on display at these sample times; windows are completed in their order."""
-        if samples.stop == samples.start or self._last_frame is None:
-            return
-        prepared = prepare_frame(self._last_frame, self._extractor.device)
-        for window in self._window_of[samples]:
-            clip = self._clips.setdefault(int(window), [])
-            clip.append(prepared)
-            if len(clip) == len(FAST):
-                self._complete.append(self._clips.pop(int(window)))
-                if len(self._complete) == self._batch_size:
-                    self._forward()
-
-    def _forward(self) -> None:
+    def values(self, clips: Sequence[Sequence["torch.Tensor"]]) -> np.ndarray:
+        """Logits or pooled channels."""
         import torch
 
-        if not self._complete:
-            return
-        fast = torch.stack([torch.stack(clip, dim=1) for clip in self._complete])  # (n, 3, 32, 256, 256)
-        # Full float32, fixed algorithms: on a GPU the defaults cost three digits and may change between runs.
-        exact = torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        )
-        with torch.inference_mode(), exact:
-            output = self._network([fast[:, :, torch.as_tensor(SLOW)], fast])
-        self._outputs.append(output.float().cpu().numpy())
-        self._complete = []
+        fast = torch.stack([torch.stack(list(clip), dim=1) for clip in clips])  # (n, 3, n_frames, 256, 256)
+        slow = torch.as_tensor(SLOW_2021 if self.of_2021 else SLOW)
+        with exact_inference():
+            output = self._network([fast[:, :, slow], fast])
+        return output.float().cpu().numpy()
+
+    def column_names(self) -> tuple[str, ...]:
+        """Classes or channels."""
+        return _LAYERS[self.parameters.layer]()
 
 
 def build_slowfast_r50() -> "torch.nn.Module":
@@ -207,8 +187,7 @@ def prepare_frame(frame: np.ndarray, device: str = "cpu") -> "torch.Tensor":
     """
     import torch
 
-    pixels = torch.as_tensor(frame).to(device).permute(2, 0, 1).float()
-    pixels = (pixels / 255 - MEAN) / STD
+    pixels = _normalised(frame, device)
     height, width = pixels.shape[1:]
     if width < height:
         size = (int(height / width * SIZE), SIZE)
@@ -219,13 +198,30 @@ def prepare_frame(frame: np.ndarray, device: str = "cpu") -> "torch.Tensor":
     return pixels[:, top : top + SIZE, left : left + SIZE].contiguous()
 
 
+def prepare_frame_of_2021(frame: np.ndarray, device: str = "cpu") -> "torch.Tensor":
+    """A frame, (h, w, 3) uint8, as the project of 2021 made it: (3, 256, 256) float32.
+
+    Scaled to 365 x 258 by ffmpeg's scaler (bicubic, its default), whatever the film's aspect ratio, cropped,
+    and normalised. That project encoded the film once more and kept the frames as JPEG, which is not done
+    here, and read these as BGR, where the weights of pytorchvideo expect RGB, which they get here.
+    """
+    import av
+
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+    scaled = picture.reformat(width=WIDTH_2021, height=HEIGHT_2021, interpolation="BICUBIC", threads=1)
+    pixels = scaled.to_ndarray(format="rgb24")[TOP_2021 : TOP_2021 + SIZE, LEFT_2021 : LEFT_2021 + SIZE]
+    return _normalised(np.ascontiguousarray(pixels), device)
+
+
+def _normalised(frame: np.ndarray, device: str) -> "torch.Tensor":
+    import torch
+
+    pixels = torch.as_tensor(frame).to(device).permute(2, 0, 1).float()
+    return (pixels / 255 - MEAN) / STD
+
+
 def _class_names() -> tuple[str, ...]:
-    from cinebold.features.torchvision_guard import prepare_torchvision
-
-    prepare_torchvision()
-    from torchvision.models._meta import _KINETICS400_CATEGORIES
-
-    return tuple(_KINETICS400_CATEGORIES)
+    return class_names("KINETICS400")
 
 
 def _pooled_names() -> tuple[str, ...]:

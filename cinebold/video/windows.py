@@ -17,6 +17,7 @@ class WindowRule:
     The k-th of n samples of the window at t, with dt = span_s / n, is taken at
 
         centre: t + (k - (n - 1) / 2) dt        end (causal): t + (k - (n - 1)) dt        start: t + k dt
+        frame: t + (k - floor(n / 2)) dt, so that one sample is at t and of an even n one more is before it
 
     >>> WindowRule(span_s=2.0, hop_s=1.0, n_samples=2).sample_times(2.5).tolist()
     [[0.0, 1.0], [1.0, 2.0]]
@@ -25,7 +26,7 @@ class WindowRule:
     span_s: float
     hop_s: float
     n_samples: int
-    align: str = "centre"  #: "centre", "end" or "start"
+    align: str = "centre"  #: "centre", "end", "start" or "frame"
 
     def __post_init__(self) -> None:
         if not (0 < self.span_s < np.inf and 0 < self.hop_s < np.inf and self.n_samples >= 1):
@@ -33,8 +34,8 @@ class WindowRule:
                 "A window needs a positive span, hop and number of samples; "
                 f"found {self.span_s} s, {self.hop_s} s and {self.n_samples}."
             )
-        if self.align not in _OFFSETS:
-            raise SettingError(f"A window is aligned at its {', '.join(_OFFSETS)}; found {self.align!r}.")
+        if self.align not in _ORIGINS:
+            raise SettingError(f"A window is aligned at its {', '.join(_ORIGINS)}; found {self.align!r}.")
 
     def times(self, duration_s: float) -> np.ndarray:
         """Reference times hop/2, 3 hop/2, ... before `duration_s`; (n_windows,), at least one."""
@@ -44,7 +45,7 @@ class WindowRule:
     def sample_times(self, duration_s: float) -> np.ndarray:
         """(n_windows, n_samples) film times; those outside the film mean its first or last frame."""
         step_s = self.span_s / self.n_samples
-        offsets_s = (np.arange(self.n_samples) - _OFFSETS[self.align] * (self.n_samples - 1)) * step_s
+        offsets_s = (np.arange(self.n_samples) - _ORIGINS[self.align](self.n_samples)) * step_s
         return self.times(duration_s)[:, None] + offsets_s
 
     def pad_fraction(self, duration_s: float) -> np.ndarray:
@@ -54,7 +55,26 @@ class WindowRule:
         return outside.mean(axis=1)
 
 
-_OFFSETS = {"centre": 0.5, "end": 1.0, "start": 0.0}
+#: Which sample, of n, is at the reference time.
+_ORIGINS = {
+    "centre": lambda n: 0.5 * (n - 1),
+    "end": lambda n: 1.0 * (n - 1),
+    "start": lambda n: 0.0,
+    "frame": lambda n: n // 2,
+}
+
+
+def evenly_spaced_frames(n_frames: int, n_samples: int) -> np.ndarray:
+    """Indices of `n_samples` frames over a whole film, the first and the last included; truncated, not rounded.
+
+    A film of fewer frames is used whole, and its last frame is repeated.
+
+    >>> evenly_spaced_frames(10, 4).tolist(), evenly_spaced_frames(2, 4).tolist()
+    ([0, 3, 6, 9], [0, 1, 1, 1])
+    """
+    if n_frames < n_samples:
+        return np.minimum(np.arange(n_samples), n_frames - 1)
+    return np.linspace(0, n_frames - 1, n_samples).astype(int)
 
 
 def frames_shown_at(pts_s: np.ndarray, times_s: np.ndarray) -> np.ndarray:

@@ -1,0 +1,238 @@
+"""What extractors that run a network have in common: weights, device, windows of frames, batches.
+
+A family defines where its windows are, how a frame is prepared, its network and what is read from it
+(`NetworkExtractor`); frames stream through `WindowAccumulator`, which keeps those of unfinished windows only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from cinebold.errors import SettingError
+from cinebold.features.bins import BinAverage
+from cinebold.features.parameters import parameters_from
+from cinebold.features.series import FeatureSeries
+from cinebold.features.weights import WeightsSource, find_weights, load_weights
+from cinebold.files import file_sha256
+from cinebold.video.decoding import FilmInfo
+from cinebold.video.windows import ShownFrames
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The windows of one film: the film times of their frames."""
+
+    times_s: np.ndarray  #: (n_windows,)
+    samples_s: (
+        np.ndarray
+    )  #: (n_windows, n_frames), ascending in each window, their last ones from window to window
+    pad_fraction: np.ndarray  #: (n_windows,)
+    blank: np.ndarray | None = (
+        None  #: (n_windows, n_frames) bool: frames of zeros; None: the film's ends stand still
+    )
+    bin_s: float | None = None  #: windows are averaged over bins of this width; None: each is kept
+
+
+class NetworkExtractor:
+    """A pretrained network over windows of frames."""
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    parameter_kind: ClassVar[type]
+    source: ClassVar[WeightsSource]
+    batch: ClassVar[Mapping[str, int]]  #: windows that go through the network together, by the kind of device
+
+    def __init__(
+        self,
+        parameters: Any,
+        *,
+        device: str = "cpu",
+        weights_dir: str | None = None,
+        random_weights: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.parameters = parameters
+        self.device = device
+        self.seed = seed
+        self.weights = None if random_weights else find_weights(self.source, weights_dir)
+        self._weights_sha256 = None if self.weights is None else file_sha256(self.weights)
+        self._network: Any = None
+
+    @classmethod
+    def check_parameters(cls, given: Mapping[str, Any]) -> Any:
+        """The parameters that `given` means; SettingError when it makes no sense."""
+        return parameters_from(cls.parameter_kind, cls.name, given)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """All that the values depend on besides the film."""
+        return {
+            "extractor": self.name,
+            "version": self.version,
+            "parameters": asdict(self.parameters),
+            **self.describe(),
+            "random_weights": self.weights is None,
+            **self.weights_identity(),
+        }
+
+    def weights_identity(self) -> dict[str, Any]:
+        """The hash of the weights' file, or the seed of random ones."""
+        return {"seed": self.seed} if self.weights is None else {"weights_sha256": self._weights_sha256}
+
+    def start(self, info: FilmInfo) -> "WindowAccumulator":
+        """An accumulator for one film; the network is built and loaded once."""
+        if self._network is None:
+            self._network = self._build()
+        return WindowAccumulator(self, info)
+
+    def _build(self) -> Any:
+        return self.loaded().to(self.device)
+
+    def loaded(self) -> "torch.nn.Module":
+        """The network with its weights, ready to evaluate, on the CPU; SettingError without the GPU asked for."""
+        import torch
+
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise SettingError(
+                f"The device {self.device} was asked for, but torch finds no GPU; use --device cpu."
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = self.untrained()
+        if self.weights is not None:
+            load_weights(network, self.weights, self.source.state_key)
+        return network.eval()
+
+    def describe(self) -> dict[str, Any]:
+        """What the fingerprint says of windows and layers besides the parameters."""
+        raise NotImplementedError
+
+    def untrained(self) -> "torch.nn.Module":
+        """The network, its weights drawn from torch's generator."""
+        raise NotImplementedError
+
+    def windows(self, info: FilmInfo) -> Windows:
+        """Where the windows of a film are."""
+        raise NotImplementedError
+
+    def prepare(self, frame: np.ndarray) -> "torch.Tensor":
+        """A frame, (h, w, 3) uint8, as the network wants it: (3, height, width) float32 on the device."""
+        raise NotImplementedError
+
+    def values(self, clips: Sequence[Sequence["torch.Tensor"]]) -> np.ndarray:
+        """What is read from the network for some windows of prepared frames: (n_windows, n_features) float32."""
+        raise NotImplementedError
+
+    def column_names(self) -> tuple[str, ...]:
+        """The names of the features."""
+        raise NotImplementedError
+
+
+class WindowAccumulator:
+    """Holds the prepared frames of the windows that are not yet complete, and one batch of windows."""
+
+    def __init__(self, extractor: NetworkExtractor, info: FilmInfo) -> None:
+        self._extractor, self._info = extractor, info
+        self._windows = extractor.windows(info)
+        samples_s = self._windows.samples_s
+        self._n_frames = samples_s.shape[1]
+        order = np.argsort(samples_s, axis=None, kind="stable")
+        self._window_of, self._position_of = np.divmod(order, self._n_frames)
+        self._samples = ShownFrames(samples_s.ravel()[order])
+        self._clips: dict[int, list[torch.Tensor]] = {}  # window -> frames in the order of its sample times
+        self._complete: list[list[torch.Tensor]] = []
+        self._batch_size = extractor.batch[extractor.device.split(":")[0]]
+        self._last_frame: np.ndarray | None = None
+        self._blank: torch.Tensor | None = None
+        self._names = extractor.column_names()
+        self._outputs: list[np.ndarray] = []
+        self._bins = None
+        if self._windows.bin_s is not None:
+            self._bins = BinAverage(self._windows.bin_s, info.duration_s, len(self._names))
+        self._n_averaged = 0
+
+    def add(self, time_s: float, frame: np.ndarray) -> None:
+        """The next frame."""
+        self._take(self._samples.add(time_s))
+        self._last_frame = frame
+
+    def finish(self) -> FeatureSeries:
+        """The features of the film."""
+        self._take(self._samples.finish())
+        self._forward()
+        bins = self._bins
+        return FeatureSeries(
+            values=np.concatenate(self._outputs) if bins is None else bins.means(),
+            times_s=self._windows.times_s if bins is None else bins.times_s,
+            names=self._names,
+            pad_fraction=(self._windows if bins is None else bins).pad_fraction.astype(np.float32),
+            film_duration_s=self._info.duration_s,
+            provenance=self._extractor.fingerprint(),
+        )
+
+    def _take(self, samples: slice) -> None:
+        """The last frame was on display at these sample times; windows are completed in their order."""
+        if samples.stop == samples.start or self._last_frame is None:
+            return
+        import torch
+
+        prepared = self._extractor.prepare(self._last_frame)
+        if self._blank is None:
+            self._blank = torch.zeros_like(prepared)
+        blank = self._windows.blank
+        for window, position in zip(self._window_of[samples], self._position_of[samples], strict=True):
+            clip = self._clips.setdefault(int(window), [])
+            clip.append(prepared if blank is None or not blank[window, position] else self._blank)
+            if len(clip) == self._n_frames:
+                self._complete.append(self._clips.pop(int(window)))
+                if len(self._complete) == self._batch_size:
+                    self._forward()
+
+    def _forward(self) -> None:
+        """Send the complete windows through the network."""
+        if not self._complete:
+            return
+        values = self._extractor.values(self._complete)
+        self._complete = []
+        if self._bins is None:
+            self._outputs.append(values)
+            return
+        # Each window stands for the time from half way to the one before until half way to the next.
+        times_s = self._windows.times_s
+        period_s = times_s[1] - times_s[0] if len(times_s) > 1 else self._info.duration_s
+        for row in values:
+            begin_s = self._n_averaged * period_s
+            self._bins.add(begin_s, begin_s + period_s, row)
+            self._n_averaged += 1
+
+
+def exact_inference() -> Any:
+    """Evaluate without gradients in full float32 with fixed algorithms.
+
+    On a GPU the defaults cost three digits and may change between runs.
+    """
+    from contextlib import ExitStack
+
+    import torch
+
+    stack = ExitStack()
+    stack.enter_context(torch.inference_mode())
+    stack.enter_context(
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    )
+    return stack
+
+
+def class_names(table: str) -> tuple[str, ...]:
+    """The classes of "KINETICS400" or "IMAGENET" in torchvision's order; equal names get their number appended."""
+    from cinebold.features.torchvision_guard import prepare_torchvision
+
+    prepare_torchvision()
+    from torchvision.models import _meta
+
+    names = getattr(_meta, f"_{table}_CATEGORIES")
+    return tuple(name if names.count(name) == 1 else f"{name} {index}" for index, name in enumerate(names))
