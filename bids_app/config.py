@@ -8,16 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from bids_app.fields import (
     Alphas,
     DelaysS,
     Estimator,
+    Folds,
     FrozenModel,
     HighPassHz,
+    Hrf,
+    L1Ratio,
     Permutations,
+    PermutationScheme,
     Rate,
+    Scheme,
+    SharedFilms,
     complaint,
     read_toml,
     whole_component_count,
@@ -70,10 +76,19 @@ class Settings(FrozenModel):
     high_pass: HighPassHz | None = None
     dummy_scans: Annotated[int, Field(ge=0)] | None = None
     delays: DelaysS | None = None
+    hrf: Hrf | None = None
     pca: Literal["none"] | Annotated[float, Field(gt=0), AfterValidator(whole_component_count)] | None = None
     estimator: Estimator | None = None
     alphas: Alphas = None
+    l1_ratio: L1Ratio | None = None
+    cross_validation: Scheme | None = None
+    folds: Folds | None = None
+    test_runs: tuple[str, ...] | None = None
+    shared_films: SharedFilms | None = None
     permutations: Permutations | None = None
+    permutation_scheme: PermutationScheme | None = None
+    variance_partitioning: bool | None = None
+    layers: bool | None = None
     fdr: Rate | None = None
     random_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     random_weights: bool = False
@@ -106,6 +121,14 @@ class Settings(FrozenModel):
     @classmethod
     def _absolute_values(cls, value: dict[str, Path]) -> dict[str, Path]:
         return {name: Path(os.path.abspath(path.expanduser())) for name, path in value.items()}
+
+    @model_validator(mode="after")
+    def _a_test_to_permute_for(self) -> "Settings":
+        if self.permutations == 0 and self.permutation_scheme is not None:
+            raise ValueError(
+                "--permutation-scheme says how to permute, and --permutations 0 that there is no test"
+            )
+        return self
 
     @property
     def space(self) -> str:

@@ -4,9 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bids_app.config import Settings
+from bids_app.fold_plan import planned_folds
 from bids_app.plans import Plan
 from bids_app.recipe import Recipe
+from bids_app.recipe_tables import EncodingTable
+from cinebold.encoding.settings import CrossValidation, EncodingSettings
 from workflows.specifications import Hardware, ParticipantAnalysis
+
+_MOST_NAMES = 6  #: of the runs or films of one fold
 
 
 def describe_plan(plan: Plan, settings: Settings, recipe: Recipe, hardware: Hardware) -> str:
@@ -24,6 +29,7 @@ def describe_plan(plan: Plan, settings: Settings, recipe: Recipe, hardware: Hard
     ]
     if plan.analyses:
         parts += ["", _table(_RUN_COLUMNS, [row for a in plan.analyses for row in _run_rows(a)])]
+        parts += ["", _table(_FOLD_COLUMNS, [row for a in plan.analyses for row in _fold_rows(a)])]
     if plan.extractions:
         rows = [
             (e.film_name, space.name, space.extractor, "stored" if Path(path).is_file() else "to compute")
@@ -77,20 +83,73 @@ def _run_rows(analysis: ParticipantAnalysis) -> list[tuple[object, ...]]:
     ]
 
 
+_FOLD_COLUMNS = ("participant", "fold", "held out", "its films that other runs show too")
+
+
+def _fold_rows(analysis: ParticipantAnalysis) -> list[tuple[object, ...]]:
+    cross_validation = analysis.encoding.cross_validation
+    treatment = {"exclude": "out of training", "refuse": "refused"}[cross_validation.shared_films]
+    return [
+        (
+            f"sub-{analysis.participant}",
+            number,
+            _listed(fold.held_out),
+            f"{_listed(fold.shared)}: {treatment}" if fold.shared else "-",
+        )
+        for number, fold in enumerate(planned_folds(analysis.runs, cross_validation), 1)
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
 def _analysis(recipe: Recipe) -> str:
     bold, design, encoding = recipe.bold, recipe.design, recipe.encoding
     grid = "the input's grid" if bold.resolution_mm is None else f"{bold.resolution_mm:g} mm"
-    delays = design.delays_s if design.delays_s == "auto" else f"{', '.join(map(str, design.delays_s))} s"
+    response = f"response {design.hrf}"
+    if design.hrf == "none":
+        delays = design.delays_s
+        response = f"delays {delays if delays == 'auto' else ', '.join(map(str, delays)) + ' s'}"
     spaces = ", ".join(f"{table.space} ({table.extractor})" for table in recipe.features)
+    values = "z-scored" if bold.standardise else "as they are"
+    test = "no test"
+    if encoding.permutations:
+        test = f"{encoding.permutations} permutations ({encoding.permutation_scheme})"
+    extra = [
+        words
+        for wanted, words in (
+            (encoding.variance_partitioning, "variance partitioning"),
+            (encoding.layers, "layers"),
+        )
+        if wanted
+    ]
+    model = [_estimator(encoding), _scheme(encoding), test, f"FDR {encoding.fdr:g}", *extra]
     return "\n".join(
         [
             f"  features  {spaces}",
-            f"  BOLD      mask {bold.mask}, {grid}, confounds {bold.confounds}, high-pass {bold.high_pass_hz:g} Hz",
-            f"  design    {design.low_pass}, delays {delays}, PCA {design.pca}",
-            f"  model     {encoding.estimator}, leave one run out, {encoding.permutations} permutations, "
-            f"FDR {encoding.fdr:g}",
+            f"  BOLD      mask {bold.mask}, {grid} ({bold.interpolation}), confounds {bold.confounds}, high-pass "
+            f"{bold.high_pass_hz:g} Hz, voxels {values}",
+            f"  design    {design.low_pass}, {response}, PCA {design.pca}, standardise {design.standardise}",
+            f"  model     {', '.join(model)}",
         ]
     )
+
+
+def _estimator(encoding: EncodingTable) -> str:
+    if encoding.estimator == "elastic_net":
+        return f"elastic_net (l1_ratio {encoding.l1_ratio or EncodingSettings.l1_ratio:g})"
+    return encoding.estimator
+
+
+def _scheme(encoding: EncodingTable) -> str:
+    if encoding.cross_validation == "split":
+        return f"split (tests on {', '.join(encoding.test_runs)})"
+    if encoding.cross_validation == "leave-one-run-out":
+        return encoding.cross_validation
+    return f"{encoding.cross_validation} (at most {encoding.folds or CrossValidation.n_folds} folds)"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

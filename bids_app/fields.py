@@ -36,6 +36,11 @@ def _alphas(value: tuple[float, ...] | None) -> tuple[float, ...] | None:
     return value
 
 
+def _standardise(value: Any) -> Any:
+    """True and False are the words of earlier recipes."""
+    return {True: "features", False: "none"}[value] if isinstance(value, bool) else value
+
+
 class FrozenModel(BaseModel):
     """Checked once, never changed; fields that are not known are refused."""
 
@@ -48,7 +53,15 @@ Pca = Annotated[
 ]
 DelaysS = Annotated[tuple[float, ...], AfterValidator(_delays)]
 Alphas = Annotated[tuple[float, ...] | None, AfterValidator(_alphas)]
-Estimator = Literal["ridge", "lasso"]
+Estimator = Literal["ridge", "banded_ridge", "lasso", "elastic_net", "ols", "lstm"]
+L1Ratio = Annotated[float, Field(gt=0, le=1)]
+Scheme = Literal["leave-one-run-out", "k-fold", "split", "leave-one-stimulus-out"]
+Folds = Annotated[int, Field(ge=2)]
+SharedFilms = Literal["exclude", "refuse"]
+PermutationScheme = Literal["circular-shift", "block"]
+Hrf = Literal["none", "spm", "glover"]
+Standardise = Annotated[Literal["features", "volumes", "none"], BeforeValidator(_standardise)]
+Seconds = Annotated[float, Field(ge=0)]
 HighPassHz = Annotated[float, Field(ge=0, lt=0.5)]
 Permutations = Annotated[int, Field(ge=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
@@ -64,7 +77,8 @@ def complaint(error: ValidationError, options: bool) -> str:
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
     given = first.get("input")
     found = f", found {given!r}" if isinstance(given, str | int | float) else ""
-    return f"{name}: {message[:1].lower()}{message[1:]}{found}"
+    sentence = f"{message[:1].lower()}{message[1:]}{found}"
+    return f"{name}: {sentence}" if place or options else sentence
 
 
 def read_toml(path: Path) -> dict[str, Any]:

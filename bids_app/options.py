@@ -59,6 +59,22 @@ def named_path(text: str) -> str:
     return f"{name}={path}"
 
 
+def run_or_task(text: str) -> str:
+    """The label of a run or a task; a bare label is a task's.
+
+    >>> run_or_task("test"), run_or_task("task-test_run-1")
+    ('task-test', 'task-test_run-1')
+    """
+    label = text if "-" in text else f"task-{text}"
+    if not all(
+        key and value.isalnum() for key, _, value in (part.partition("-") for part in label.split("_"))
+    ):
+        raise argparse.ArgumentTypeError(
+            f"expected the label of a task or a run, such as task-test or task-test_run-1, found {text!r}"
+        )
+    return label
+
+
 def integer_or_auto(text: str) -> int | None:
     """A count, or `auto` for None."""
     if text == "auto":
@@ -84,6 +100,7 @@ class Option:
     kind: Callable[[str], Any] = str
     many: bool = False  #: takes one value or more
     flag: bool = False  #: takes no value
+    negatable: bool = False  #: a flag with a `--no-` form, for what a recipe may have switched on
     count: bool = False  #: how often it is given
     choices: tuple[str, ...] | None = None
     metavar: str | None = None
@@ -144,7 +161,8 @@ OPTIONS: tuple[Option, ...] = (
            default="the recipe's name, or the features'"),
     Option("features", "extractors to use in place of the recipe's, one feature space each", ANALYSIS,
            aliases=("feature",), many=True, metavar="EXTRACTOR"),
-    Option("mask", "voxels to analyse: gm (grey matter), brain, or an image", ANALYSIS, metavar="gm|brain|FILE"),
+    Option("mask", "voxels to analyse: gm (grey matter), brain, none (the whole grid), or an image", ANALYSIS,
+           metavar="gm|brain|none|FILE"),
     Option("resolution", "voxel size of the analysis in mm, or native for the input's grid", ANALYSIS,
            metavar="MM|native"),
     Option("nuisance_regressors", "confound strategy of nilearn (simple, scrubbing, compcor, ...), none, or a "
@@ -155,12 +173,33 @@ OPTIONS: tuple[Option, ...] = (
            kind=integer_or_auto, metavar="auto|N", default="auto"),
     Option("delays", "delays of the finite impulse response in seconds", ANALYSIS, kind=float, many=True,
            metavar="S", default="the volumes from about 2 to about 8 s"),
+    Option("hrf", "a canonical haemodynamic response that the features are convolved with, in place of delays",
+           ANALYSIS, choices=("none", "spm", "glover")),
     Option("pca", "components a feature space is reduced to: a share of variance below 1, a number, or none", ANALYSIS,
            metavar="SHARE|N|none"),
-    Option("estimator", "how weights are found", ANALYSIS, choices=("ridge", "lasso")),
-    Option("alphas", "the grid of unit-free penalties", ANALYSIS, kind=float, many=True, metavar="ALPHA"),
-    Option("permutations", "circular shifts for the test of the held-out r; 0: no test", ANALYSIS, kind=int,
-           metavar="N"),
+    Option("estimator", "how weights are found", ANALYSIS,
+           choices=("ridge", "banded_ridge", "lasso", "elastic_net", "ols", "lstm")),
+    Option("alphas", "the grid of penalties, unit-free unless the recipe says otherwise", ANALYSIS, kind=float,
+           many=True, metavar="ALPHA"),
+    Option("l1_ratio", "share of the elastic net's penalty that is l1: above 0, and 1 is the LASSO", ANALYSIS,
+           kind=float, metavar="SHARE", default="0.5"),
+    Option("cross_validation", "which rows are held out together: every run in turn, groups of runs (--folds), the "
+           "runs of --test-runs only, or every film in turn", ANALYSIS,
+           choices=("leave-one-run-out", "k-fold", "split", "leave-one-stimulus-out")),
+    Option("folds", "groups of runs of k-fold; the most groups of films of leave-one-stimulus-out", ANALYSIS,
+           kind=int, metavar="K", default="5"),
+    Option("test_runs", "the runs or tasks that split tests on and never trains on: task-test, task-movie_run-1",
+           ANALYSIS, kind=run_or_task, many=True, metavar="LABEL"),
+    Option("shared_films", "where a film stands on both sides of a fold: exclude its rows from training, or refuse",
+           ANALYSIS, choices=("exclude", "refuse")),
+    Option("permutations", "permutations of the held-out predictions, by which r is tested; 0: no test", ANALYSIS,
+           kind=int, metavar="N"),
+    Option("permutation_scheme", "how predictions are permuted within runs: shifted in a circle, or in blocks that "
+           "change places", ANALYSIS, choices=("circular-shift", "block")),
+    Option("variance_partitioning", "of two feature spaces or more: what each adds to the held-out R2", ANALYSIS,
+           flag=True, negatable=True),
+    Option("layers", "the feature spaces are the layers of a network in their order: a model of each alone, the best "
+           "layer and the centre of mass", ANALYSIS, flag=True, negatable=True),
     Option("fdr", "the false discovery rate of maps and group tests", ANALYSIS, kind=float, metavar="Q"),
     Option("random_seed", "seed of every random step; recorded in the logs", ANALYSIS, kind=int, metavar="N",
            default="0"),
@@ -219,7 +258,7 @@ def build_parser(program: str = "cinebold", version: str | None = None) -> argpa
         )
         named: dict[str, Any] = {"dest": option.field, "help": text}
         if option.flag:
-            named["action"] = "store_true"
+            named["action"] = argparse.BooleanOptionalAction if option.negatable else "store_true"
         elif option.count:
             named |= {"action": "count"}
         else:

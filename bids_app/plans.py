@@ -8,6 +8,7 @@ from typing import Any
 
 from bids_app import outputs
 from bids_app.config import Settings
+from bids_app.fold_plan import planned_folds
 from bids_app.inputs import (
     ParticipantInputs,
     Selection,
@@ -19,7 +20,6 @@ from bids_app.inputs import (
 )
 from bids_app.recipe import Recipe
 from cinebold.bold.confounds import load_confounds
-from cinebold.design.delays import default_delays_s
 from cinebold.errors import InputError, MissingWeightsError, NothingSelectedError
 from workflows.specifications import (
     FeatureExtraction,
@@ -105,7 +105,11 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
             if isinstance(error, NothingSelectedError):
                 filtered.append(error)
             continue
-        found = [*inputs.problems, *_confound_problems(inputs, recipe)]
+        found = [
+            *inputs.problems,
+            *_confound_problems(inputs, recipe),
+            *_fold_problems(inputs, recipe, settings),
+        ]
         if found:
             problems[label] = " ".join(text.removeprefix(f"{label}: ") for text in found)
         elif len(inputs.runs) == 1:
@@ -141,6 +145,17 @@ def _confound_problems(inputs: ParticipantInputs, recipe: Recipe) -> list[str]:
     return found
 
 
+def _fold_problems(inputs: ParticipantInputs, recipe: Recipe, settings: Settings) -> list[str]:
+    """Why no folds can be made of the runs: told before anything runs, where names are enough to tell it."""
+    if len(inputs.runs) < 2:
+        return []
+    try:
+        planned_folds(inputs.runs, recipe.encoding_settings(settings.random_seed).cross_validation)
+    except InputError as error:
+        return [str(error)]
+    return []
+
+
 def _participant_analysis(
     inputs: ParticipantInputs, settings: Settings, recipe: Recipe
 ) -> ParticipantAnalysis:
@@ -151,9 +166,7 @@ def _participant_analysis(
     resolution = outputs.resolution_label(recipe.bold.resolution_mm, runs)
     name = outputs.analysis_prefix(participant, runs, settings.space, resolution, recipe.label)
     encoding = recipe.encoding_settings(settings.random_seed)
-    delays_s = recipe.design.delays_s
-    if delays_s == "auto":
-        delays_s = default_delays_s(runs[0].tr_s)
+    delays_s = recipe.delays_s(runs[0].tr_s)
     metadata: dict[str, Any] = {
         "TaskName": runs[0].entities.get("task"),
         "SkullStripped": True,
@@ -165,7 +178,7 @@ def _participant_analysis(
             "Responses": asdict(recipe.bold_preparation),
             "DelaysSeconds": list(delays_s),
             "LowPass": recipe.design.low_pass,
-            "CrossValidation": "leave one run out, nested",
+            "CrossValidation": encoding.cross_validation.scheme,
             **asdict(encoding),
         },
     }

@@ -4,71 +4,24 @@ import os
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bids_app.config import Settings
-from bids_app.fields import (
-    Alphas,
-    DelaysS,
-    Estimator,
-    FrozenModel,
-    HighPassHz,
-    Pca,
-    Permutations,
-    Rate,
-    ResolutionMm,
-    complaint,
-    read_toml,
+from bids_app.fields import FrozenModel, complaint, read_toml
+from bids_app.recipe_tables import (
+    BoldTable,
+    DesignTable,
+    EncodingTable,
+    FeatureTable,
+    GroupTable,
+    needs_several_spaces,
 )
-from cinebold.encoding.settings import EncodingSettings
+from cinebold.design.delays import default_delays_s
+from cinebold.encoding.settings import CrossValidation, EncodingSettings
 from cinebold.errors import SettingError
 from workflows.specifications import BoldPreparation, FeatureSpace
-
-
-class FeatureTable(FrozenModel):
-    """One `[[features]]` table of a recipe."""
-
-    space: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]+$")]
-    extractor: str
-    parameters: dict[str, Any] = Field(default_factory=dict)
-
-
-class BoldTable(FrozenModel):
-    """The `[bold]` table of a recipe."""
-
-    mask: str = "gm"
-    gm_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    resolution_mm: ResolutionMm = 3.0
-    confounds: str = "simple"
-    high_pass_hz: HighPassHz = 0.008
-    dummy_scans: Annotated[int, Field(ge=0)] | None = None
-
-
-class DesignTable(FrozenModel):
-    """The `[design]` table of a recipe."""
-
-    low_pass: Literal["lanczos", "box"] = "lanczos"
-    delays_s: DelaysS | Literal["auto"] = "auto"
-    pca: Pca = 0.95
-    standardise: bool = True
-
-
-class EncodingTable(FrozenModel):
-    """The `[encoding]` table of a recipe."""
-
-    estimator: Estimator = "ridge"
-    alphas: Alphas = None
-    permutations: Permutations = 1000
-    minimum_shift_s: Annotated[float, Field(ge=0)] = 20.0
-    fdr: Rate = 0.05
-
-
-class GroupTable(FrozenModel):
-    """The `[group]` table of a recipe."""
-
-    fdr: Rate = 0.05
 
 
 class Recipe(FrozenModel):
@@ -89,6 +42,15 @@ class Recipe(FrozenModel):
         if len(set(names)) < len(names):
             raise ValueError(f"a feature space is named twice in {', '.join(names)}")
         return value
+
+    @model_validator(mode="after")
+    def _enough_spaces(self) -> "Recipe":
+        why = needs_several_spaces(self.encoding) if len(self.features) == 1 else None
+        if why:
+            raise ValueError(
+                f"{why}, and there is only {self.features[0].space}: add another or leave it out"
+            )
+        return self
 
     @property
     def label(self) -> str:
@@ -115,19 +77,47 @@ class Recipe(FrozenModel):
             confounds=bold.confounds,
             high_pass_hz=bold.high_pass_hz or None,
             dummy_scans=bold.dummy_scans,
+            interpolation=bold.interpolation,
+            standardise=bold.standardise,
         )
+
+    def delays_s(self, tr_s: float) -> tuple[float, ...]:
+        """The delays in seconds; with a canonical response, which has its own, none."""
+        if self.design.delays_s != "auto":
+            return self.design.delays_s
+        return default_delays_s(tr_s) if self.design.hrf == "none" else (0.0,)
 
     def encoding_settings(self, seed: int) -> EncodingSettings:
         """How the models are fitted, as the workflows take it."""
+        encoding = self.encoding
+        given = {
+            "l1_ratio": encoding.l1_ratio,
+            "n_candidates": encoding.n_candidates,
+            "block_s": encoding.block_s,
+        }
         return EncodingSettings(
-            estimator=self.encoding.estimator,
-            alphas=self.encoding.alphas,
+            estimator=encoding.estimator,
+            alphas=encoding.alphas,
+            alpha_unit=encoding.alpha_unit,
             pca=self.design.pca,
-            standardise="features" if self.design.standardise else "none",
-            n_permutations=self.encoding.permutations,
-            minimum_shift_s=self.encoding.minimum_shift_s,
-            q=self.encoding.fdr,
+            standardise=self.design.standardise,
+            hrf=self.design.hrf,
+            intercept=encoding.intercept,
+            n_permutations=encoding.permutations,
+            permutation_scheme=encoding.permutation_scheme,
+            minimum_shift_s=encoding.minimum_shift_s,
+            q=encoding.fdr,
             seed=seed,
+            cross_validation=CrossValidation(
+                encoding.cross_validation,
+                test=encoding.test_runs,
+                shared_films=encoding.shared_films,
+                **({"n_folds": encoding.folds} if encoding.folds else {}),
+            ),
+            variance_partitioning=encoding.variance_partitioning,
+            layers=encoding.layers,
+            ceiling_floor=encoding.ceiling_floor,
+            **{name: value for name, value in given.items() if value is not None},
         )
 
 
@@ -161,33 +151,60 @@ def load_recipe(name: str) -> Recipe:
         raise SettingError(f"{place}: {complaint(error, options=False)}") from None
 
 
+#: Table and key of a recipe -> the option that overrides it.
+_OVERRIDES = {
+    ("bold", "mask"): "mask",
+    ("bold", "resolution_mm"): "resolution",
+    ("bold", "confounds"): "nuisance_regressors",
+    ("bold", "high_pass_hz"): "high_pass",
+    ("bold", "dummy_scans"): "dummy_scans",
+    ("design", "hrf"): "hrf",
+    ("design", "delays_s"): "delays",
+    ("design", "pca"): "pca",
+    ("encoding", "estimator"): "estimator",
+    ("encoding", "alphas"): "alphas",
+    ("encoding", "l1_ratio"): "l1_ratio",
+    ("encoding", "cross_validation"): "cross_validation",
+    ("encoding", "folds"): "folds",
+    ("encoding", "test_runs"): "test_runs",
+    ("encoding", "shared_films"): "shared_films",
+    ("encoding", "permutations"): "permutations",
+    ("encoding", "permutation_scheme"): "permutation_scheme",
+    ("encoding", "variance_partitioning"): "variance_partitioning",
+    ("encoding", "layers"): "layers",
+    ("encoding", "fdr"): "fdr",
+    ("group", "fdr"): "fdr",
+}
+#: A choice -> what a recipe says only for it: another choice does not take it over.
+_BELONGINGS = {
+    ("design", "hrf"): ("delays_s",),
+    ("encoding", "estimator"): ("alphas", "alpha_unit", "l1_ratio", "n_candidates"),
+    ("encoding", "cross_validation"): ("folds", "test_runs"),
+    ("encoding", "permutation_scheme"): ("minimum_shift_s", "block_s"),
+}
+
+
+def _drop_what_belonged(content: dict[str, Any], table: str, key: str, value: Any) -> None:
+    """Back to their defaults: the values of a recipe that belong to a choice which an option changes."""
+    if content[table][key] == value:
+        return
+    kind = {"design": DesignTable, "encoding": EncodingTable}.get(table)
+    for belonging in _BELONGINGS.get((table, key), ()):
+        content[table][belonging] = kind.model_fields[belonging].default
+
+
 def resolve_recipe(settings: Settings) -> Recipe:
     """The recipe with the user's overrides; every name in it is checked."""
     from cinebold.features.registry import extractor_names, validate_parameters
 
     recipe = load_recipe(settings.recipe)
     content = recipe.model_dump()
-    overrides = {
-        ("bold", "mask"): settings.mask,
-        ("bold", "resolution_mm"): settings.resolution,
-        ("bold", "confounds"): settings.nuisance_regressors,
-        ("bold", "high_pass_hz"): settings.high_pass,
-        ("bold", "dummy_scans"): settings.dummy_scans,
-        ("design", "delays_s"): settings.delays,
-        ("design", "pca"): settings.pca,
-        ("encoding", "estimator"): settings.estimator,
-        ("encoding", "alphas"): settings.alphas,
-        ("encoding", "permutations"): settings.permutations,
-        ("encoding", "fdr"): settings.fdr,
-        ("group", "fdr"): settings.fdr,
-    }
-    for (table, key), value in overrides.items():
+    for (table, key), name in _OVERRIDES.items():
+        value = getattr(settings, name)
         if value is not None:
+            _drop_what_belonged(content, table, key, value)
             content[table][key] = value
     content["name"] = settings.model_label or "-".join(settings.features or (recipe.name,)).replace("_", "")
-    # A grid belongs to its estimator: another estimator brings its own.
-    if settings.estimator not in (None, recipe.encoding.estimator) and settings.alphas is None:
-        content["encoding"]["alphas"] = None
     if settings.features is not None:
         content["features"] = [
             {"space": name.replace("_", ""), "extractor": name, "parameters": {}}
@@ -200,10 +217,10 @@ def resolve_recipe(settings: Settings) -> Recipe:
             )
         validate_parameters(table["extractor"], table["parameters"])
     mask = content["bold"]["mask"]
-    if mask not in ("gm", "brain"):
+    if mask not in ("gm", "brain", "none"):
         path = Path(os.path.abspath(Path(mask).expanduser()))
         if not path.is_file():
-            raise SettingError(f"--mask: expected gm, brain or the path of an image, found {mask!r}")
+            raise SettingError(f"--mask: expected gm, brain, none or the path of an image, found {mask!r}")
         content["bold"]["mask"] = str(path)
     try:
         return Recipe.model_validate(content)

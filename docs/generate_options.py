@@ -37,6 +37,7 @@ def options_page() -> str:
 def _row(option: Option) -> str:
     names = ([option.short] if option.short else []) + [f"--{option.field.replace('_', '-')}"]
     names += [f"--{alias}" for alias in option.aliases]
+    names += [f"--no-{option.field.replace('_', '-')}"] if option.negatable else []
     spellings = ", ".join(f"`{name}`" for name in names)
     value = (
         "" if option.flag or option.count else option.metavar or "{" + ",".join(option.choices or ()) + "}"

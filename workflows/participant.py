@@ -63,6 +63,8 @@ def init_participant_wf(
             settings_json=to_json(analysis.encoding),
             delays_s=list(analysis.delays_s),
             num_threads=threads,
+            device=hardware.device,
+            use_gpu=analysis.encoding.estimator == "lstm" and hardware.device.startswith("cuda"),
             progress=progress,
         ),
         name="fit",
@@ -71,7 +73,11 @@ def init_participant_wf(
     )
     summary = pe.Node(SummariseParticipant(analysis_json=to_json(analysis)), name="summary")
     figures = pe.Node(
-        DrawParticipantFigures(q=analysis.encoding.q, name=Path(analysis.figures_prefix).name),
+        DrawParticipantFigures(
+            q=analysis.encoding.q,
+            name=Path(analysis.figures_prefix).name,
+            spaces=[space.name for space in analysis.spaces],
+        ),
         name="figures",
         mem_gb=bounded(1.0, hardware),
     )
@@ -82,6 +88,7 @@ def init_participant_wf(
             (responses, fit, [("out", "responses")]),
             (response_summaries, summary, [("out", "responses")]),
             (design_summaries, summary, [("out", "designs")]),
+            (design_summaries, fit, [("out", "design_summaries")]),
             (fit, summary, [("diagnostics", "diagnostics"), ("maps", "maps"), ("model", "model")]),
             (fit, figures, [("maps", "maps"), ("model", "model"), ("diagnostics", "diagnostics")]),
             (designs, figures, [("out", "designs")]),

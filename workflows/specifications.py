@@ -60,12 +60,14 @@ class FeatureExtraction:
 class BoldPreparation:
     """How responses are read: mask, grid, confounds, filter."""
 
-    mask: str = "gm"  #: "gm", "brain" or the path of an image
+    mask: str = "gm"  #: "gm", "brain", "none" (the whole grid) or the path of an image
     gm_threshold: float = 0.2
     resolution_mm: float | None = None  #: None: the grid of the input
     confounds: str = "simple"  #: a nilearn strategy, or "none"
     high_pass_hz: float | None = 0.008  #: None: fMRIPrep's cosine columns only where the strategy has them
     dummy_scans: int | None = None  #: None: the volumes that fMRIPrep marked
+    interpolation: str = "linear"  #: or "nearest"
+    standardise: bool = True  #: False: voxels keep their mean and scale
 
 
 @dataclass(frozen=True)

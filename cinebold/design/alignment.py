@@ -27,6 +27,10 @@ class Showing:
     duration_s: float | None  #: of the event; None: until the film ends
     film_offset_s: float  #: the film time that is shown at the onset
     series: Mapping[str, "FeatureSeries"]  #: feature space -> features in film time
+    name: str = ""  #: what messages call the film
+
+    def __str__(self) -> str:
+        return f"the film {self.name}{' ' if self.name else ''}shown at {self.onset_s:g} s"
 
 
 def build_run_design(
@@ -66,7 +70,7 @@ def build_run_design(
         duration_s = _duration_s(label, showing, n_volumes * tr_s, tr_s, warnings)
         if showing.onset_s < end_of_last_s - _TIME_TOLERANCE_S:
             raise InputError(
-                f"Run {label}: the film shown at {showing.onset_s:g} s begins before the one before it ends "
+                f"Run {label}: {showing} begins before the one before it ends "
                 f"({end_of_last_s:g} s); correct onset and duration in the events file."
             )
         end_of_last_s = showing.onset_s + duration_s
@@ -75,7 +79,7 @@ def build_run_design(
         shown = (since_onset_s >= -_TIME_TOLERANCE_S) & (since_onset_s < duration_s - _TIME_TOLERANCE_S)
         if not shown.any():
             warnings.append(
-                f"Run {label}: the film shown at {showing.onset_s:g} s for {duration_s:g} s covers no volume "
+                f"Run {label}: {showing} for {duration_s:g} s covers no volume "
                 f"(repetition time {tr_s:g} s) and is ignored."
             )
             continue
@@ -217,7 +221,7 @@ def _normalised(
 
 def _duration_s(label: str, showing: Showing, run_s: float, tr_s: float, warnings: list[str]) -> float:
     """How long a showing lasts, in seconds, after its misfits have been refused or noted."""
-    where = f"Run {label}: the film shown at {showing.onset_s:g} s"
+    where = f"Run {label}: {showing}"
     film_s = min(float(series.film_duration_s) for series in showing.series.values())
     rest_s = film_s - showing.film_offset_s
     if not -tr_s <= showing.onset_s < run_s:
@@ -261,11 +265,11 @@ def _feature_names(label: str, showings: Sequence[Showing]) -> dict[str, tuple[s
     names = {space: tuple(series.names) for space, series in showings[0].series.items()}
     for showing in showings:
         if not showing.series:
-            raise InputError(f"Run {label}: the film shown at {showing.onset_s:g} s has no features.")
+            raise InputError(f"Run {label}: {showing} has no features.")
         other = {space: tuple(series.names) for space, series in showing.series.items()}
         if other != names:
             raise InputError(
-                f"Run {label}: the film shown at {showing.onset_s:g} s has other features than the first "
+                f"Run {label}: {showing} has other features than the first "
                 "film of the run; "
                 "extract the features of all films with the same settings."
             )

@@ -4,6 +4,7 @@ import pytest
 
 from bids_app.config import load_settings, settings_toml
 from bids_app.recipe import load_recipe, recipe_names, recipe_toml, resolve_recipe
+from cinebold.encoding.settings import EncodingSettings
 from cinebold.errors import SettingError
 
 
@@ -32,6 +33,10 @@ def test_a_derivative_that_is_named_twice_is_refused():
         ({"resolution": "fine"}, "--resolution"),
         ({"pca": "2.5"}, "--pca"),
         ({"permutations": -1}, "--permutations"),
+        ({"l1_ratio": 0}, "--l1-ratio"),
+        ({"l1_ratio": 1.2}, "--l1-ratio"),
+        ({"folds": 1}, "--folds"),
+        ({"permutations": 0, "permutation_scheme": "block"}, "there is no test"),
     ],
 )
 def test_values_that_make_no_sense_are_refused_by_the_options_name(given, option):
@@ -69,6 +74,130 @@ def test_options_override_the_recipe():
     both = resolve_recipe(settings(features=["low_level", "motion_energy"]))
     assert both.label == "lowlevelmotionenergy"
     assert resolve_recipe(settings(features=["low_level"], model_label="mine")).label == "mine"
+
+
+def test_every_setting_of_the_model_can_be_given(tmp_path):
+    """A recipe reaches every field of EncodingSettings but those that change no result or are options elsewhere."""
+    from dataclasses import asdict
+
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        """name = "mine"
+        [[features]]
+        space = "a"
+        extractor = "low_level"
+        [[features]]
+        space = "b"
+        extractor = "motion_energy"
+        [bold]
+        interpolation = "nearest"
+        standardise = false
+        mask = "none"
+        [design]
+        standardise = "volumes"
+        hrf = "glover"
+        pca = 20
+        [encoding]
+        estimator = "banded_ridge"
+        alphas = [0.5]
+        alpha_unit = "absolute"
+        n_candidates = 7
+        intercept = "all"
+        cross_validation = "split"
+        test_runs = ["task-test"]
+        shared_films = "refuse"
+        permutations = 10
+        permutation_scheme = "block"
+        block_s = 50
+        fdr = 0.1
+        ceiling_floor = 0.2
+        variance_partitioning = true
+        layers = true
+        """
+    )
+    recipe = resolve_recipe(settings(recipe=str(path)))
+    given = asdict(recipe.encoding_settings(seed=3))
+    default = asdict(EncodingSettings())
+    assert {name for name in given if given[name] == default[name]} == {
+        "voxel_tile", "include_rest", "l1_ratio", "minimum_shift_s",
+    }  # fmt: skip
+    assert given["cross_validation"]["shared_films"] == "refuse"
+    assert recipe.delays_s(2.0) == (0.0,)
+    assert (recipe.bold_preparation.interpolation, recipe.bold_preparation.standardise) == ("nearest", False)
+    copy = tmp_path / "copy.toml"
+    copy.write_text(recipe_toml(recipe))
+    assert load_recipe(str(copy)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"l1_ratio": 0.3}, "l1_ratio belongs to estimator = elastic_net"),
+        ({"cross_validation": "split"}, "needs test_runs"),
+        ({"test_runs": ["task-a"]}, "test_runs belongs to cross_validation = split"),
+        ({"folds": 3}, "folds belongs to cross_validation = k-fold or leave-one-stimulus-out"),
+        ({"features": ["low_level"], "layers": True}, "only lowlevel"),
+        ({"features": ["low_level"], "variance_partitioning": True}, "only lowlevel"),
+        ({"features": ["low_level"], "estimator": "banded_ridge"}, "only lowlevel"),
+        ({"estimator": "lstm", "variance_partitioning": True}, "an lstm is not"),
+        ({"estimator": "lstm", "layers": True}, "an lstm is not"),
+        ({"estimator": "ols", "alphas": [1.0]}, "ols has no penalty"),
+        ({"hrf": "spm", "delays": [2.0, 4.0]}, "two models of one thing"),
+        ({"layers": True, "permutations": 0}, "give permutations"),
+    ],
+)
+def test_choices_that_make_no_sense_together_are_refused(given, sentence):
+    with pytest.raises(SettingError, match=sentence):
+        resolve_recipe(settings(**given))
+
+
+def test_what_belongs_to_a_choice_goes_with_it(tmp_path):
+    """Another estimator, scheme or response takes over nothing that the recipe said for its own."""
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "name = 'mine'\n[[features]]\nspace='a'\nextractor='low_level'\n"
+        "[design]\ndelays_s = [3.0]\n"
+        "[encoding]\nestimator='elastic_net'\nl1_ratio=0.2\nalphas=[0.1]\nalpha_unit='absolute'\n"
+        "cross_validation='split'\ntest_runs=['task-a']\npermutation_scheme='block'\nblock_s=60.0\n"
+    )
+    changed = resolve_recipe(
+        settings(
+            recipe=str(path),
+            estimator="ridge",
+            cross_validation="leave-one-run-out",
+            permutation_scheme="circular-shift",
+            hrf="spm",
+        )
+    )
+    fitted = changed.encoding_settings(0)
+    assert fitted == EncodingSettings(hrf="spm")
+    assert changed.design.delays_s == "auto"
+    same = resolve_recipe(settings(recipe=str(path), estimator="elastic_net"))
+    assert same.encoding_settings(0).l1_ratio == 0.2
+    assert resolve_recipe(settings(recipe=str(path), l1_ratio=0.4)).encoding_settings(0).l1_ratio == 0.4
+
+
+def test_what_a_recipe_switched_on_can_be_switched_off(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        "name = 'mine'\n[[features]]\nspace='a'\nextractor='low_level'\n[[features]]\nspace='b'\n"
+        "extractor='motion_energy'\n[encoding]\nlayers = true\nvariance_partitioning = true\n"
+    )
+    on = resolve_recipe(settings(recipe=str(path)))
+    off = resolve_recipe(settings(recipe=str(path), layers=False, variance_partitioning=False))
+    assert (on.encoding.layers, on.encoding.variance_partitioning) == (True, True)
+    assert (off.encoding.layers, off.encoding.variance_partitioning) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("word", "meaning"), [("true", "features"), ("false", "none"), ("'volumes'", "volumes")]
+)
+def test_standardise_is_a_word_or_as_it_was(word, meaning, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        f"name = 'x'\n[[features]]\nspace='a'\nextractor='low_level'\n[design]\nstandardise = {word}\n"
+    )
+    assert load_recipe(str(path)).encoding_settings(0).standardise == meaning
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,39 @@ def test_labels_lose_their_prefix():
     assert parse("-t task-movie")["task_id"] == ["movie"]
 
 
+def test_a_flag_that_a_recipe_may_have_set_can_be_switched_off():
+    assert [option.field for option in OPTIONS if option.negatable] == ["variance_partitioning", "layers"]
+    assert parse("--layers")["layers"] is True
+    assert parse("--no-layers --no-variance-partitioning") == parse("") | {
+        "layers": False,
+        "variance_partitioning": False,
+    }
+
+
+def test_runs_to_test_on_are_labels_and_a_bare_label_is_a_task():
+    assert parse("--test-runs test task-a_run-1")["test_runs"] == ["task-test", "task-a_run-1"]
+
+
+def test_choices_are_those_of_the_science():
+    """The table imports nothing heavy, so it repeats the names."""
+    from cinebold.encoding.estimators import ESTIMATORS
+    from cinebold.encoding.settings import CV_SCHEMES, PERMUTATION_SCHEMES
+
+    choices = {option.field: option.choices for option in OPTIONS}
+    assert set(choices["estimator"]) == {*ESTIMATORS, "lstm"}
+    assert choices["cross_validation"] == CV_SCHEMES
+    assert choices["permutation_scheme"] == PERMUTATION_SCHEMES
+    for field in ("estimator", "cross_validation", "permutation_scheme", "shared_films", "hrf"):
+        for choice in choices[field]:
+            Settings.model_validate(
+                {"bids_dir": "b", "output_dir": "o", "analysis_level": "group", field: choice}
+            )
+
+
 @pytest.mark.parametrize(
-    "text", ["--participant-label ../01", "--mem-mb lots", "--dummy-scans -3", "-d =x", "--nonsense"]
-)
+    "text", ["--test-runs a=b", "--test-runs task-", "--estimator svm", "--cross-validation loo",
+             "--participant-label ../01", "--mem-mb lots", "--dummy-scans -3", "-d =x", "--nonsense"]
+)  # fmt: skip
 def test_nonsense_is_refused_with_exit_code_2(text, capsys):
     with pytest.raises(SystemExit) as refused:
         parse(text)

@@ -8,6 +8,7 @@ import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, traits
 
 from cinebold.design.alignment import Showing, build_run_design
+from cinebold.design.film_timing import ShowingTime, run_timing
 from cinebold.features.store import read_features
 from cinebold.files import file_sha256, write_json
 from workflows.interfaces.base import StageInputSpec, StageInterface
@@ -49,7 +50,9 @@ class BuildDesign(StageInterface):
         }
         identity = {film: file_sha256(film) for film in inputs.films}
         showings = [
-            Showing(identity[p.film], p.onset_s, p.duration_s, p.film_offset_s, series[p.film])
+            Showing(
+                identity[p.film], p.onset_s, p.duration_s, p.film_offset_s, series[p.film], name=p.film_name
+            )
             for p in run.presentations
         ]
         design, warnings = build_run_design(
@@ -75,8 +78,20 @@ class BuildDesign(StageInterface):
             }
             for name, one in series[inputs.films[0]].items()
         }
+        run_s = run.n_volumes * run.tr_s
+        timing = [
+            ShowingTime(
+                p.film_name,
+                p.onset_s,
+                lengths[p.film_name] - p.film_offset_s,
+                p.duration_s,
+                run_s - p.onset_s,
+            )
+            for p in run.presentations
+        ]
         summary = {
             "warnings": list(warnings),
+            "timing": run_timing(run.label, run_s, timing),
             "film_duration_s": lengths,
             "film_names": {identity[p.film]: p.film_name for p in run.presentations},
             "spaces": spaces,

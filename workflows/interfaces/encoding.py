@@ -7,14 +7,21 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, traits
+from nipype.interfaces.base import (
+    File,
+    InputMultiObject,
+    OutputMultiObject,
+    TraitedSpec,
+    isdefined,
+    traits,
+)
 
 from cinebold.design.loadings import loadings_table
 from cinebold.design.run_design import RunDesign
 from cinebold.encoding.fit import fit_encoding_model
 from cinebold.encoding.model import EncodingModel
 from cinebold.encoding.settings import EncodingSettings
-from cinebold.files import atomic_path, save_nifti, write_json
+from cinebold.files import atomic_path, read_json, save_nifti, write_json
 from workflows.interfaces.base import StageInputSpec, StageInterface
 from workflows.specifications import from_json
 
@@ -23,13 +30,18 @@ class _InputSpec(StageInputSpec):
     designs = InputMultiObject(File(exists=True), mandatory=True)
     responses = InputMultiObject(File(exists=True), mandatory=True)
     mask = File(exists=True, mandatory=True)
+    design_summaries = InputMultiObject(File(exists=True), desc="what the card says of films and runs")
     settings_json = traits.Str(mandatory=True, desc="EncodingSettings")
     delays_s = traits.List(traits.Float, mandatory=True)
+    device = traits.Str("cpu", usedefault=True, nohash=True, desc="of networks")
+    use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="tells the scheduler to take a GPU slot")
     progress = traits.Bool(False, usedefault=True, nohash=True)
 
 
 class _OutputSpec(TraitedSpec):
-    maps = OutputMultiObject(File(exists=True), desc="stat-<name>_statmap.nii.gz, the weights of a space 4-D")
+    maps = OutputMultiObject(
+        File(exists=True), desc="stat-<name>[_desc-<space>]_statmap.nii.gz, the weights of a space 4-D"
+    )
     model = OutputMultiObject(File(exists=True), desc="encoding.safetensors and encoding.json")
     loadings = OutputMultiObject(File(exists=True), desc="a table a feature space")
     timeseries = OutputMultiObject(File(exists=True), desc="a table a run and feature space, run by run")
@@ -52,7 +64,9 @@ class FitEncodingModel(StageInterface):
             from_json(EncodingSettings, inputs.settings_json),
             tuple(inputs.delays_s),
             progress=inputs.progress,
+            device=inputs.device,
         )
+        diagnostics = result.diagnostics | self._timing()
         mask_image = nib.load(inputs.mask)
         mask = np.asarray(mask_image.dataobj).astype(bool)
         maps = [
@@ -69,7 +83,7 @@ class FitEncodingModel(StageInterface):
             )
             for space, weights in result.model.weights.items()
         ]
-        model = replace(result.model, mask=mask, affine=mask_image.affine)
+        model = replace(result.model, mask=mask, affine=mask_image.affine, card=diagnostics)
         model.save(folder / "encoding")
         loadings = [
             str(
@@ -82,7 +96,7 @@ class FitEncodingModel(StageInterface):
         ]
         write_json(
             folder / "diagnostics.json",
-            {"diagnostics": result.diagnostics, "warnings": list(result.warnings)},
+            {"diagnostics": diagnostics, "warnings": list(result.warnings)},
         )
         return {
             "maps": maps,
@@ -91,6 +105,11 @@ class FitEncodingModel(StageInterface):
             "timeseries": _save_timeseries(folder, designs, model),
             "diagnostics": str(folder / "diagnostics.json"),
         }
+
+    def _timing(self) -> dict[str, Any]:
+        """How long films, events and runs last, as the designs were told."""
+        paths = self.inputs.design_summaries
+        return {"film_timing": [read_json(path)["timing"] for path in paths]} if isdefined(paths) else {}
 
 
 def _save_map(path: Path, values: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> str:

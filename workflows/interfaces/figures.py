@@ -10,6 +10,7 @@ from cinebold.files import read_json, save_nifti
 from cinebold.plotting.group_figures import draw_group_figures
 from cinebold.plotting.participant_figures import draw_participant_figures
 from workflows.interfaces.base import StageInputSpec, StageInterface
+from workflows.interfaces.sinks import maps_by_statistic
 
 _DRAWN_COMPONENTS = 3
 
@@ -26,6 +27,7 @@ class _ParticipantInputSpec(StageInputSpec):
     diagnostics = File(exists=True, mandatory=True)
     name = traits.Str(mandatory=True, desc="what the figures' names start with")
     q = traits.Float(0.05, usedefault=True)
+    spaces = traits.List(traits.Str, desc="names of the feature spaces, in their order")
 
 
 class DrawParticipantFigures(StageInterface):
@@ -87,16 +89,3 @@ def _first_components(path: str, folder: Path) -> list[str]:
     volumes = nib.four_to_three(image.slicer[..., :_DRAWN_COMPONENTS])
     stem = Path(path).name.removesuffix(".nii.gz")
     return [str(save_nifti(folder / f"{stem}_{k:02d}.nii.gz", one)) for k, one in enumerate(volumes)]
-
-
-def maps_by_statistic(paths: list[str]) -> dict[str, str]:
-    """Maps by what stands in their names: "r", "q", and with a description "weight-motionenergy".
-
-    >>> maps_by_statistic(["/a/stat-r_statmap.nii.gz", "/a/stat-weight_desc-lowlevel_statmap.nii.gz"])
-    {'r': '/a/stat-r_statmap.nii.gz', 'weight-lowlevel': '/a/stat-weight_desc-lowlevel_statmap.nii.gz'}
-    """
-    found = {}
-    for path in paths:
-        entities = dict(part.partition("-")[::2] for part in Path(path).name.split("_"))
-        found["-".join(filter(None, (entities["stat"], entities.get("desc"))))] = path
-    return found

@@ -69,3 +69,16 @@ def _write_if_changed(path: Path, text: str) -> None:
 def _statistic(name: str) -> str:
     """The `stat-` label of a file name, or the empty string."""
     return next((part.removeprefix("stat-") for part in name.split("_") if part.startswith("stat-")), "")
+
+
+def maps_by_statistic(paths: list[str]) -> dict[str, str]:
+    """Maps by what stands in their names: "r", "q", and with a description "weight-motionenergy".
+
+    >>> maps_by_statistic(["/a/stat-r_statmap.nii.gz", "/a/stat-weight_desc-lowlevel_statmap.nii.gz"])
+    {'r': '/a/stat-r_statmap.nii.gz', 'weight-lowlevel': '/a/stat-weight_desc-lowlevel_statmap.nii.gz'}
+    """
+    found = {}
+    for path in paths:
+        entities = dict(part.partition("-")[::2] for part in Path(path).name.split("_"))
+        found["-".join(filter(None, (entities["stat"], entities.get("desc"))))] = path
+    return found

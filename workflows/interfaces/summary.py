@@ -1,7 +1,7 @@
 """The stage that writes down what was done, for the report and for people who read JSON."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +13,7 @@ from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, traits
 
 from cinebold.files import read_json, write_json
 from workflows.interfaces.base import StageInputSpec, StageInterface
+from workflows.interfaces.sinks import maps_by_statistic
 from workflows.specifications import ParticipantAnalysis, Run, from_json
 
 #: The packages whose versions change numbers.
@@ -20,6 +21,11 @@ _VERSIONED = (
     "cinebold", "numpy", "scipy", "scikit-learn", "nibabel", "nilearn", "nipype", "pybids",
     "av", "torch", "torchvision", "pytorchvideo", "pymoten", "numba", "h5py",
 )  # fmt: skip
+
+#: Maps whose distribution the report tells.
+_SCORES = ("r", "rsquared", "noiseceiling", "rnorm")
+#: The level at which family-wise p are counted.
+FAMILY_WISE = 0.05
 
 
 class _InputSpec(StageInputSpec):
@@ -48,10 +54,11 @@ class SummariseParticipant(StageInterface):
         responses = [read_json(path) for path in inputs.responses]
         designs = [read_json(path) for path in inputs.designs]
         fit = read_json(inputs.diagnostics)
-        values = {
-            Path(path).name: _finite(path) for path in inputs.maps if "stat-weight" not in Path(path).name
+        maps = {
+            name: np.asarray(nib.load(path).dataobj)
+            for name, path in maps_by_statistic(inputs.maps).items()
+            if not name.startswith("weight")
         }
-        statistics = {name.split("_")[0].removeprefix("stat-"): found for name, found in values.items()}
         warnings = [*analysis.warnings, *fit["warnings"]]
         for run, design in zip(analysis.runs, designs, strict=True):
             warnings += [text if run.label in text else f"{run.label}: {text}" for text in design["warnings"]]
@@ -69,14 +76,11 @@ class SummariseParticipant(StageInterface):
             "low_pass": analysis.low_pass,
             "n_targets": responses[0]["n_targets"],
             "diagnostics": fit["diagnostics"],
-            "scores": {
-                name: _spread(statistics[name])
-                for name in ("r", "rsquared", "noiseceiling")
-                if name in statistics
-            },
-            "n_significant": int((statistics["q"] < analysis.encoding.q).sum())
-            if "q" in statistics
-            else None,
+            "scores": {name: _spread(maps[name]) for name in _SCORES if name in maps},
+            "of_spaces": _of_spaces(maps, [space.name for space in analysis.spaces], analysis.encoding.q),
+            "n_significant": int((maps["q"] < analysis.encoding.q).sum()) if "q" in maps else None,
+            "n_family_wise": int((maps["pfwe"] < FAMILY_WISE).sum()) if "pfwe" in maps else None,
+            "folds": _folds(fit["diagnostics"], designs, analysis),
             "q": analysis.encoding.q,
             "warnings": warnings,
             "versions": versions(),
@@ -89,12 +93,8 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}}
 
 
-def _finite(path: str) -> np.ndarray:
-    values = np.asarray(nib.load(path).dataobj)
-    return values[np.isfinite(values)]
-
-
 def _spread(values: np.ndarray) -> dict[str, float | None]:
+    values = values[np.isfinite(values)]
     if not values.size:
         return {"mean": None, "median": None, "p95": None, "max": None}
     return {
@@ -103,6 +103,44 @@ def _spread(values: np.ndarray) -> dict[str, float | None]:
         "p95": float(np.percentile(values, 95)),
         "max": float(values.max()),
     }
+
+
+def _of_spaces(
+    maps: Mapping[str, np.ndarray], spaces: Sequence[str], q: float
+) -> dict[str, dict[str, float | None]]:
+    """The mean of each map of a feature space over the voxels that the joint model predicts: statistic -> space."""
+    with np.errstate(invalid="ignore"):
+        predicted = maps["q"] < q if "q" in maps else np.isfinite(maps["r"])
+    found: dict[str, dict[str, float | None]] = {}
+    for name, values in maps.items():
+        statistic, _, space = name.partition("-")
+        if space in spaces:
+            chosen = values[predicted & np.isfinite(values)]
+            found.setdefault(statistic, {})[space] = float(chosen.mean(dtype=float)) if chosen.size else None
+    return found
+
+
+def _folds(
+    diagnostics: Mapping[str, Any], designs: Sequence[Mapping[str, Any]], analysis: ParticipantAnalysis
+) -> list[dict[str, list[str]]]:
+    """Which runs and films each fold held out.
+
+    The fit tells films by their bytes and deals them out over folds in the order in which it meets them, run by run
+    in the order of their labels.
+    """
+    pairs = sorted(
+        ((run.label, design) for run, design in zip(analysis.runs, designs, strict=True)),
+        key=lambda pair: pair[0],
+    )
+    films_of_run = {label: list(design["film_names"].values()) for label, design in pairs}
+    names = {film: name for _, design in pairs for film, name in design["film_names"].items()}
+    n_folds = len(diagnostics.get("folds", ()))
+    found = []
+    for number, fold in enumerate(diagnostics.get("folds", ())):
+        runs = [label for label in str(fold["held_out"]).split(", ") if label in films_of_run]
+        films = [film for run in runs for film in films_of_run[run]] or list(names.values())[number::n_folds]
+        found.append({"runs": runs, "films": list(dict.fromkeys(films))})
+    return found
 
 
 def _run(run: Run, responses: dict[str, Any], design: dict[str, Any]) -> dict[str, Any]:
