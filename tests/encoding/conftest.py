@@ -64,3 +64,35 @@ def simulate_runs() -> Callable[..., tuple[list[RunDesign], list[np.ndarray]]]:
         return designs, responses
 
     return simulate
+
+
+@pytest.fixture(scope="session")
+def a_design() -> Callable[..., RunDesign]:
+    """A function that makes a run from a list of film names, one a volume, None for no film."""
+
+    def make(label, films, keep=None):
+        names = tuple(dict.fromkeys(film for film in films if film is not None))
+        film_of_volume = np.array([-1 if film is None else names.index(film) for film in films])
+        n = len(films)
+        return RunDesign(
+            label=label,
+            tr_s=1.0,
+            features={"a": np.random.default_rng(0).normal(size=(n, 2))},
+            has_film=film_of_volume >= 0,
+            film_of_volume=film_of_volume,
+            film_ids=names,
+            keep=np.ones(n, dtype=bool) if keep is None else np.asarray(keep),
+            names={"a": ("x", "y")},
+        )
+
+    return make
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def torch_device(request) -> str:
+    """Each device that torch finds here."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("torch finds no CUDA device on this machine")
+    return request.param
