@@ -1,36 +1,55 @@
-"""Banded ridge as the fit uses it: the choice of gammas and alpha of a tile of voxels from a training set's folds."""
+"""Banded ridge as the fit uses it: what a training set's folds know before they see a voxel, shared by all tiles."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cinebold.encoding.banded_ridge import BandedRidge, gamma_candidates, solve_banded_ridge
+from cinebold.encoding.banded_ridge import (
+    BandedRidge,
+    PreparedBands,
+    choose_and_fit_banded,
+    gamma_candidates,
+)
 from cinebold.encoding.ridge import RidgeSolver
+from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.statistics import CentredStatistics
 
 
 class BandedRidgeSolver:
-    """Banded ridge on one training set; see `banded_ridge.solve_banded_ridge`."""
+    """Banded ridge on one training set and its inner folds; see `banded_ridge.choose_and_fit_banded`.
+
+    Parameters
+    ----------
+    gram : (n_columns, n_columns) centred X'X of all training rows
+    folds : centred X'X of the training rows and of the test rows of each inner fold
+    columns : which columns are each feature space's
+    """
 
     default_alphas = RidgeSolver.default_alphas
 
     def __init__(
         self,
         gram: np.ndarray,
-        n_samples: int,
+        folds: Sequence[tuple[np.ndarray, np.ndarray]],
         columns: Mapping[str, np.ndarray],
-        alpha_unit: str = "relative",
-        n_candidates: int = 100,
-        seed: int = 0,
+        settings: EncodingSettings,
     ) -> None:
-        self.gram, self.columns, self.unit_free = gram, columns, alpha_unit == "relative"
-        self.candidates = gamma_candidates(len(columns), n_candidates, seed=seed)
+        alphas = sorted(self.default_alphas if settings.alphas is None else settings.alphas)
+        candidates = gamma_candidates(len(columns), settings.n_candidates, seed=settings.seed)
+        unit_free = settings.alpha_unit == "relative"
+        self._gram = gram
+        self._bands = PreparedBands(gram, folds, columns, alphas, candidates, unit_free=unit_free)
 
     def fit_folds(
-        self,
-        whole: CentredStatistics,
-        folds: Sequence[tuple[CentredStatistics, CentredStatistics]],
-        alphas: Sequence[float],
+        self, whole: CentredStatistics, folds: Sequence[tuple[CentredStatistics, CentredStatistics]]
     ) -> BandedRidge:
         """Gammas, alpha and weights of each target."""
-        raise NotImplementedError
+        return choose_and_fit_banded(whole, folds, self._bands)
+
+    def degrees_of_freedom(self, weights: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+        """NaN: every voxel has a penalty matrix of its own, and its trace would cost a decomposition each."""
+        return np.full(weights.shape[1], np.nan)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Condition number and effective rank of the Gram matrix."""
+        return RidgeSolver(self._gram, 0).diagnostics()

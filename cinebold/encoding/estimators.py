@@ -1,6 +1,6 @@
 """The estimators by name. A new one is one file and one line here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,8 +19,8 @@ class Solver(Protocol):
     """An estimator on one training set's statistics.
 
     A solver may have `choose_alphas(training, held_out, alphas, whole)`, which gives the index of each target's
-    alpha and its inner R2, where it knows a shorter way than all alphas in all folds; or `fit_folds(whole, folds,
-    alphas)`, where more than alpha is chosen.
+    alpha and its inner R2, where it knows a shorter way than all alphas in all folds. Where more than alpha is chosen
+    it has `fit_folds` alone (`BandedRidgeSolver`).
     """
 
     default_alphas: tuple[float, ...]
@@ -57,7 +57,6 @@ ROTATABLE = ("ridge", "ols")
 #: The settings that an estimator takes besides the statistics.
 _OWN_SETTINGS: dict[str, tuple[str, ...]] = {
     "ridge": ("alpha_unit",),
-    "banded_ridge": ("alpha_unit", "n_candidates", "seed"),
     "lasso": ("alpha_unit",),
     "elastic_net": ("alpha_unit", "l1_ratio"),
 }
@@ -71,25 +70,19 @@ def estimator(name: str) -> type[Any]:
 
 
 def solver_factory(
-    settings: EncodingSettings,
-    *,
-    n_columns: int | None = None,
-    columns: Mapping[str, np.ndarray] | None = None,
+    settings: EncodingSettings, n_columns: int | None = None
 ) -> Callable[[np.ndarray, int], Solver]:
     """The solver of (gram, n_samples) that the settings ask for, its own settings filled in.
 
     Parameters
     ----------
     n_columns : before a rotation, where the Gram matrix is of rotated columns
-    columns : which columns are each feature space's
     """
     own: dict[str, Any] = {
         name: getattr(settings, name) for name in _OWN_SETTINGS.get(settings.estimator, ())
     }
     if own.get("alpha_unit") == "relative":
         own.pop("alpha_unit")  # XXX
-    if settings.estimator == "ridge" and n_columns is not None:
+    if settings.estimator == "ridge":
         own["n_columns"] = n_columns
-    if settings.estimator == "banded_ridge":
-        own["columns"] = columns
     return partial(estimator(settings.estimator), **own)

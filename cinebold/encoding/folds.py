@@ -12,6 +12,8 @@ from cinebold.errors import InputError
 N_BLOCKS = 5
 #: Inner folds over films hold out this many groups of them.
 _N_INNER_GROUPS = 5
+#: Predictions of each fold of films are z-scored over its rows.
+_LEAST_TEST_ROWS = 10
 LEAVE_ONE_RUN_OUT = CrossValidation()
 
 
@@ -215,6 +217,11 @@ def _folds_of_films(rows: Rows, max_delay: int, cross_validation: CrossValidatio
             raise InputError(
                 f"No row is left to {'train' if test.any() else 'test'} on when {name} are held out: films follow "
                 "each other within the longest delay; leave out runs instead, or fewer folds of films."
+            )
+        if test.sum() < _LEAST_TEST_ROWS:
+            raise InputError(
+                f"When {name} are held out {int(test.sum())} rows are left to test on: too few to score, ask for "
+                "fewer folds."
             )
         # A row under the delays of two films goes to the one on the screen; each row to one fold.
         shown = rows.shows[:, films].any(axis=1)

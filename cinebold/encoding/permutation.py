@@ -52,7 +52,8 @@ def draw_test(
     """The test that the settings ask for, drawn from the seed before any response is looked at, and warnings.
 
     Folds that learn from each other's rows are coupled (`significance.ShiftTest`); the runs that a split tests
-    are predicted by what was learned elsewhere, and their predictions are independent of their noise.
+    are predicted by what was learned elsewhere, and their predictions are independent of their noise. Where a row is
+    the response to a whole clip, clips come in an order of their own in every run and a block is one of them.
 
     Parameters
     ----------
@@ -66,9 +67,16 @@ def draw_test(
     lengths = [designs[run].n_volumes for run in runs]
     tr_s = designs[0].tr_s
     if settings.permutation_scheme == "block":
-        least = max(int(np.ceil(settings.block_s / tr_s)), LEAST_BLOCK_VOLUMES)
+        slow = max(int(np.ceil(settings.block_s / tr_s)), LEAST_BLOCK_VOLUMES)
+        least = 1 if _rows_are_clips(designs) else slow
         blocks, warnings = draw_blocks(lengths, least, settings.n_permutations, settings.seed, coupling)
         return PermutationTest(blocks, runs), warnings
     minimum = int(np.ceil(settings.minimum_shift_s / tr_s))
     shifts, warnings = significance.draw_shifts(lengths, minimum, settings.n_permutations, settings.seed)
     return PermutationTest(significance.ShiftTest(shifts, coupling), runs), warnings
+
+
+def _rows_are_clips(designs: Sequence[RunDesign]) -> bool:
+    """Whether every film is shown in one row of a run at a time: a response a clip, not a volume."""
+    films = [design.film_of_volume for design in designs]
+    return all(((shown[1:] != shown[:-1]) | (shown[1:] < 0)).all() for shown in films)

@@ -7,8 +7,9 @@ others: pooled r of pure noise would then be negative (about -.03 with four runs
 R2 pools squared errors as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import reduce
 
 import numpy as np
 
@@ -39,6 +40,33 @@ class HeldOutSums:
             self.product - self.response_sum * self.prediction_sum / self.n,
             np.maximum(self.prediction_squared - self.prediction_sum**2 / self.n, 0),
         )
+
+
+def standardise_fold(
+    runs: Mapping[int, HeldOutSums],
+) -> tuple[dict[int, HeldOutSums], np.ndarray, np.ndarray]:
+    """A fold's sums with its predictions z-scored over all its rows, and their mean and standard deviation.
+
+    Where several folds predict one run, as they do when films are left out, each fold's predictions are brought to
+    one variance first. Otherwise those folds would count most whose training rows happen to agree, and r of pure
+    noise would be negative (about -.1 with small designs).
+    """
+    whole = reduce(HeldOutSums.__add__, runs.values())
+    mean = whole.prediction_sum / whole.n
+    deviation = np.sqrt(whole.centred().prediction_squared / whole.n)
+    scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+    changed = {
+        run: HeldOutSums(
+            sums.n,
+            sums.response_squared,
+            (sums.product - mean * sums.response_sum) * scale,
+            (sums.prediction_squared - 2 * mean * sums.prediction_sum + sums.n * mean**2) * scale**2,
+            sums.response_sum,
+            (sums.prediction_sum - sums.n * mean) * scale,
+        )
+        for run, sums in runs.items()
+    }
+    return changed, mean, deviation
 
 
 def held_out_r(runs: Sequence[HeldOutSums]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """All that is to be known of a tile of voxels, from one reading of their responses."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from cinebold.encoding.noise_ceilings import Repeat, repeat_ceiling
 from cinebold.encoding.permutation import PermutationTest
 from cinebold.encoding.preprocessing import columns_of_spaces
 from cinebold.encoding.rows import Rows
-from cinebold.encoding.scores import HeldOutSums, held_out_r, held_out_rsquared
+from cinebold.encoding.scores import HeldOutSums, held_out_r, held_out_rsquared, standardise_fold
 from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.training import (
     CellStatistics,
@@ -40,6 +40,18 @@ class FitPlan:
     final: PreparedTraining
     test: PermutationTest | None
     repeats: tuple[Repeat, ...]
+    _restricted: dict[tuple[int, frozenset[str]], tuple[PreparedTraining, np.ndarray]] = field(
+        default_factory=dict
+    )
+
+    def restricted(
+        self, prepared: PreparedTraining, spaces: frozenset[str]
+    ) -> tuple[PreparedTraining, np.ndarray]:
+        """`variance_partitioning.restricted` of a fold, decomposed once for all tiles."""
+        key = (id(prepared), spaces)
+        if key not in self._restricted:
+            self._restricted[key] = restricted(prepared, spaces)
+        return self._restricted[key]
 
     @property
     def spaces(self) -> tuple[str, ...]:
@@ -107,25 +119,22 @@ def fit_tile(plan: FitPlan, maps: FitMaps, part: slice, responses: Sequence[np.n
     targets = np.arange(part.start, part.stop)[valid]
     spaces = _SpaceScores(plan, y.shape[1]) if settings.variance_partitioning or settings.layers else None
 
-    held_out: dict[int, HeldOutSums] = {}
-    prediction = np.zeros_like(y) if plan.test is not None else None
+    held_out = _HeldOut(plan, y.shape, plan.test is not None)
     for number, prepared in enumerate(plan.outer):
         cells = prepared.statistics(y, sorted({*prepared.train, *prepared.test}))
         trained = train(prepared, y, plan.alphas, cells)
-        add_sums(held_out, held_out_sums(prepared, trained.weights, y, cells))
+        held_out.add(prepared, trained.weights, y, cells)
         maps.freedom[number, targets] = _freedom(prepared, trained.weights, plan.alphas, trained.alpha_index)
-        if prediction is not None:
-            predict_rows(prepared, trained.weights, rows, prediction)
         if spaces is not None:
             spaces.add(prepared, trained.weights, y, cells)
-    r = held_out_r(list(held_out.values()))
+    r = held_out.r()
     maps.fill("r", targets, r)
-    maps.fill("rsquared", targets, held_out_rsquared(list(held_out.values())))
+    maps.fill("rsquared", targets, held_out.rsquared())
     if plan.test is not None:
-        n_at_least, maps.maxima[part.start] = plan.test.permute(rows, plan.scored, y, prediction, r)
+        n_at_least, maps.maxima[part.start] = plan.test.permute(rows, plan.scored, y, held_out.predictions, r)
         maps.fill("p", targets, significance.p_values(n_at_least, settings.n_permutations))
     if spaces is not None:
-        for name, values in spaces.results(y, list(held_out.values())).items():
+        for name, values in spaces.results(y, held_out).items():
             maps.fill(name, targets, values)
     if plan.repeats:
         maps.fill("noiseceiling", targets, repeat_ceiling(y, plan.repeats))
@@ -145,6 +154,41 @@ def _fit_final(plan: FitPlan, maps: FitMaps, y: np.ndarray, means: np.ndarray, t
     maps.valid[targets] = True
 
 
+class _HeldOut:
+    """The held-out scores of one model of a tile, fold by fold, and its predictions where they are asked for."""
+
+    def __init__(self, plan: FitPlan, shape: tuple[int, int], predict: bool) -> None:
+        self.rows = plan.rows
+        self.runs: dict[int, HeldOutSums] = {}
+        self._standardised: dict[int, HeldOutSums] = {}  #: where folds share runs
+        self.predictions = np.zeros(shape) if predict else None
+
+    def add(
+        self, prepared: PreparedTraining, weights: np.ndarray, y: np.ndarray, cells: CellStatistics
+    ) -> None:
+        """A fold, from its statistics."""
+        sums = held_out_sums(prepared, weights, y, cells)
+        add_sums(self.runs, sums)
+        mean, scale = 0.0, 1.0
+        if prepared.fold.by_films:
+            changed, mean, deviation = standardise_fold(sums)
+            add_sums(self._standardised, changed)
+            scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+        if self.predictions is not None:
+            # Rows that are not scored are predicted as well: permuted predictions move over them.
+            for run, columns_mean in prepared.run_means.items():
+                own = prepared.fold.predicts & (self.rows.run == run)
+                self.predictions[own] = ((prepared.features[own] - columns_mean) @ weights - mean) * scale
+
+    def r(self) -> np.ndarray:
+        """Held-out r, (n_targets,)."""
+        return held_out_r(list((self._standardised or self.runs).values()))
+
+    def rsquared(self) -> np.ndarray:
+        """Held-out R2, (n_targets,)."""
+        return held_out_rsquared(list(self.runs.values()))
+
+
 class _SpaceScores:
     """Scores by feature space, over the folds of one tile."""
 
@@ -152,9 +196,8 @@ class _SpaceScores:
         self.plan = plan
         shape = (len(plan.rows), n_targets)
         self.joint: dict[int, SpaceSums] = {}
-        self.without: dict[str, dict[int, HeldOutSums]] = {space: {} for space in plan.spaces}
-        self.alone: dict[str, dict[int, HeldOutSums]] = {space: {} for space in plan.spaces}
-        self.predictions = {space: np.zeros(shape) for space in plan.spaces} if plan.settings.layers else {}
+        self.without = {space: _HeldOut(plan, shape, False) for space in plan.spaces}
+        self.alone = {space: _HeldOut(plan, shape, plan.settings.layers) for space in plan.spaces}
 
     def add(
         self, prepared: PreparedTraining, weights: np.ndarray, y: np.ndarray, cells: CellStatistics
@@ -168,56 +211,45 @@ class _SpaceScores:
                 sums = space_sums(weights, test, columns)
                 self.joint[run] = self.joint[run] + sums if run in self.joint else sums
             for space in spaces:
-                fewer, fewer_weights, own = self._train(prepared, set(spaces) - {space}, y, cells)
-                add_sums(self.without[space], held_out_sums(fewer, fewer_weights, y, own))
+                self._add_model(self.without[space], prepared, set(spaces) - {space}, y, cells)
         if settings.layers:
             for space in spaces:
-                alone, alone_weights, own = self._train(prepared, {space}, y, cells)
-                add_sums(self.alone[space], held_out_sums(alone, alone_weights, y, own))
-                predict_rows(alone, alone_weights, self.plan.rows, self.predictions[space])
+                self._add_model(self.alone[space], prepared, {space}, y, cells)
 
-    def results(self, y: np.ndarray, joint: Sequence[HeldOutSums]) -> dict[str, np.ndarray]:
+    def results(self, y: np.ndarray, joint: _HeldOut) -> dict[str, np.ndarray]:
         """The maps by space, `<statistic>_desc-<space>`."""
         plan, found = self.plan, {}
         if plan.settings.variance_partitioning:
             shares = product_measure_rsquared(list(self.joint.values()))
             found |= {f"product_desc-{s}": share for s, share in zip(plan.spaces, shares, strict=True)}
-            without = {space: list(runs.values()) for space, runs in self.without.items()}
-            found |= {f"unique_desc-{s}": values for s, values in unique_rsquared(joint, without).items()}
-            found |= {f"partial_desc-{s}": values for s, values in partial_rsquared(joint, without).items()}
+            runs = list(joint.runs.values())
+            without = {space: list(scores.runs.values()) for space, scores in self.without.items()}
+            found |= {f"unique_desc-{s}": values for s, values in unique_rsquared(runs, without).items()}
+            found |= {f"partial_desc-{s}": values for s, values in partial_rsquared(runs, without).items()}
         if plan.settings.layers:
-            for space, runs in self.alone.items():
-                r = held_out_r(list(runs.values()))
-                found[f"r_desc-{space}"] = r
-                if plan.test is not None:
-                    n_at_least, _ = plan.test.permute(plan.rows, plan.scored, y, self.predictions[space], r)
-                    p = significance.p_values(n_at_least, plan.settings.n_permutations)
-                    found[f"p_desc-{space}"] = p
+            for space, scores in self.alone.items():
+                r = found[f"r_desc-{space}"] = scores.r()
+                n_at_least, _ = plan.test.permute(plan.rows, plan.scored, y, scores.predictions, r)
+                found[f"p_desc-{space}"] = significance.p_values(n_at_least, plan.settings.n_permutations)
         return found
 
-    def _train(
-        self, prepared: PreparedTraining, spaces: set[str], y: np.ndarray, cells: CellStatistics
-    ) -> tuple[PreparedTraining, np.ndarray, CellStatistics]:
-        fewer, columns = restricted(prepared, spaces)
+    def _add_model(
+        self,
+        scores: _HeldOut,
+        prepared: PreparedTraining,
+        spaces: set[str],
+        y: np.ndarray,
+        cells: CellStatistics,
+    ) -> None:
+        fewer, columns = self.plan.restricted(prepared, frozenset(spaces))
         own = {cell: statistics.of_columns(columns) for cell, statistics in cells.items()}
-        return fewer, train(fewer, y, self.plan.alphas, own).weights, own
+        scores.add(fewer, train(fewer, y, self.plan.alphas, own).weights, y, own)
 
 
 def add_sums(runs: dict[int, HeldOutSums], more: Mapping[int, HeldOutSums]) -> None:
     """Add a fold's held-out sums to those of the runs."""
     for run, sums in more.items():
         runs[run] = runs[run] + sums if run in runs else sums
-
-
-def predict_rows(prepared: PreparedTraining, weights: np.ndarray, rows: Rows, prediction: np.ndarray) -> None:
-    """Fill in the rows (n_rows, n_targets) that are the fold's to predict, about the means of their runs.
-
-    Rows that are not scored are predicted as well: permuted predictions move over them.
-    """
-    mine = prepared.fold.predicts
-    for run, mean in prepared.run_means.items():
-        own = mine & (rows.run == run)
-        prediction[own] = (prepared.features[own] - mean) @ weights
 
 
 def read_tile(

@@ -1,13 +1,15 @@
 """One training set: what is learned of the features once, and of each tile of voxels."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from cinebold.design.delays import delayed
 from cinebold.design.hrf import convolved, hrf_kernel
 from cinebold.design.run_design import RunDesign
+from cinebold.encoding.banded_solver import BandedRidgeSolver
 from cinebold.encoding.dual_ridge import ridge_cost
 from cinebold.encoding.estimators import ROTATABLE, Solver, solver_factory
 from cinebold.encoding.folds import TrainingSet
@@ -198,7 +200,7 @@ def train(
         for train_cells, test_cells in prepared.inner
     ]
     if hasattr(solver, "fit_folds"):
-        banded = solver.fit_folds(pooled, folds, alphas)
+        banded = solver.fit_folds(pooled, folds)
         return Trained(banded.weights, banded.alpha_index, banded.inner_score, pooled, banded.gammas)
     if hasattr(solver, "choose_alphas"):
         index, best = solver.choose_alphas(*map(list, zip(*folds, strict=True)), alphas, pooled)
@@ -261,20 +263,25 @@ def _choose(
     return index, np.take_along_axis(rsquared, index[np.newaxis], axis=0)[0]
 
 
-def _solvers(prepared: PreparedTraining) -> dict[str, Solver | list[Solver]]:
+def _solvers(prepared: PreparedTraining) -> dict[str, Any]:
     """The solvers of the training set and of its inner folds, as fields of `PreparedTraining`."""
-    known = dict(enumerate(prepared.cell_features))
+    known, settings = dict(enumerate(prepared.cell_features)), prepared.settings
     sizes = {space: reducer.n_components for space, reducer in prepared.reducers.items()}
-    solver_of: Callable[..., Solver] = solver_factory(
-        prepared.settings,
-        n_columns=sum(sizes.values()) * prepared.n_bases,
-        columns=columns_of_spaces(sizes, prepared.n_bases),
-    )
-    pooled = [
-        prepared.pooled(known, cells) for cells in (prepared.train, *(own for own, _ in prepared.inner))
-    ]
-    first, *others = [solver_of(statistics.gram, statistics.n) for statistics in pooled]
-    return {"solver": first, "inner_solvers": others}
+    whole = prepared.pooled(known, prepared.train)
+    inner = [prepared.pooled(known, cells) for cells, _ in prepared.inner]
+    if settings.estimator == "banded_ridge":
+        tests = [prepared.inner_test(known, cells) for _, cells in prepared.inner]
+        grams = [(own.gram, test.gram) for own, test in zip(inner, tests, strict=True)]
+        columns = columns_of_spaces(sizes, prepared.n_bases)
+        return {"solver": BandedRidgeSolver(whole.gram, grams, columns, settings), "inner_solvers": []}
+    solver_of = solver_factory(settings, sum(sizes.values()) * prepared.n_bases)
+    solver = solver_of(whole.gram, whole.n)
+    # A solver with a short way through the folds has no need of their own solvers.
+    own_way = hasattr(solver, "choose_alphas")
+    return {
+        "solver": solver,
+        "inner_solvers": [] if own_way else [solver_of(fold.gram, fold.n) for fold in inner],
+    }
 
 
 def _columns(

@@ -5,30 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cinebold.design.run_design import RunDesign
 from cinebold.encoding.folds import outer_folds, whole_set
 from cinebold.encoding.rows import stack_rows
 from cinebold.errors import InputError
 
 
-def a_design(label, films, keep=None):
-    """A run from a list of film names, one a volume, None for no film."""
-    names = tuple(dict.fromkeys(film for film in films if film is not None))
-    film_of_volume = np.array([-1 if film is None else names.index(film) for film in films])
-    n = len(films)
-    return RunDesign(
-        label=label,
-        tr_s=1.0,
-        features={"a": np.random.default_rng(0).normal(size=(n, 2))},
-        has_film=film_of_volume >= 0,
-        film_of_volume=film_of_volume,
-        film_ids=names,
-        keep=np.ones(n, dtype=bool) if keep is None else np.asarray(keep),
-        names={"a": ("x", "y")},
-    )
-
-
-def test_rows_touch_the_films_at_their_delays_and_rest_is_out():
+def test_rows_touch_the_films_at_their_delays_and_rest_is_out(a_design):
     rows = stack_rows([a_design("r", ["a", "a", None, None, None, "b"])], (0, 2))
     touched = [{rows.film_ids[film] for film in np.flatnonzero(row)} for row in rows.touches]
     assert touched == [{"a"}, {"a"}, {"a"}, {"a"}, set(), {"b"}]
@@ -48,7 +30,7 @@ def test_rows_touch_the_films_at_their_delays_and_rest_is_out():
     ),
     delays=st.sampled_from([(0,), (1, 3), (2, 5)]),
 )
-def test_no_film_of_a_test_row_is_in_any_training_row(runs, delays):
+def test_no_film_of_a_test_row_is_in_any_training_row(a_design, runs, delays):
     films = [[f"own-{i}" if film == "own" else film for film in run] for i, run in enumerate(runs)]
     rows = stack_rows([a_design(f"run-{i}", run) for i, run in enumerate(films)], delays)
     try:
@@ -73,7 +55,7 @@ def test_no_film_of_a_test_row_is_in_any_training_row(runs, delays):
                     assert np.abs(rows.volume[same_run] - rows.volume[row]).min() > max(delays)
 
 
-def test_the_clip_that_ends_every_run_leaves_training():
+def test_the_clip_that_ends_every_run_leaves_training(a_design):
     designs = [a_design(f"run-{i}", [f"film-{i}"] * 20 + [None] * 10 + ["clip"] * 5) for i in range(3)]
     rows = stack_rows(designs, (1, 2))
     sets = outer_folds(rows, 2)
@@ -85,7 +67,7 @@ def test_the_clip_that_ends_every_run_leaves_training():
     assert final.train.sum() == 81 and not final.test.any()
 
 
-def test_two_runs_choose_alpha_in_blocks():
+def test_two_runs_choose_alpha_in_blocks(a_design):
     sets = outer_folds(stack_rows([a_design(f"run-{i}", [f"f{i}"] * 50) for i in range(2)], (1, 3)), 3)
     assert [fold.inner_scheme for fold in sets] == ["blocks", "blocks"]
     middle = sets[0].inner[2]
@@ -102,7 +84,7 @@ def test_two_runs_choose_alpha_in_blocks():
         ([["a"] * 30, ["b"] * 6], "too"),
     ],
 )
-def test_impossible_folds_are_refused(films, message):
+def test_impossible_folds_are_refused(a_design, films, message):
     rows = stack_rows([a_design(f"run-{i}", run) for i, run in enumerate(films)], (1, 5))
     with pytest.raises(InputError, match=message):
         outer_folds(rows, 5)
