@@ -116,11 +116,15 @@ class RidgeBasis:
         return self.vectors @ (self.rotate(cross) * self.shrinkage(alphas).T)
 
 
-def path_sums(c: Any, e: Any, root: Any, shrinkage: Any) -> tuple[Any, Any]:
+def path_sums(c: Any, e: Any, root: Any, shrinkage: Any, *, is_triangular: bool = True) -> tuple[Any, Any]:
     """`ridge_path.path_sums` of tensors: y'yhat and yhat'yhat at all alphas, each (n_alphas, n_targets) float64.
 
     All alphas of a block of rows of R are one product, (n_alphas * n_rows, n_directions) by (n_directions,
     n_targets).
+
+    Parameters
+    ----------
+    is_triangular : False: R is any matrix (n_rows, n_directions), at twice the work
     """
     import torch
 
@@ -130,8 +134,9 @@ def path_sums(c: Any, e: Any, root: Any, shrinkage: Any) -> tuple[Any, Any]:
     # The zeros below the diagonal are not multiplied: blocks of rows, each from its first column on.
     bounds = np.unique(np.linspace(0, len(root), _N_BLOCKS + 1).astype(int)).tolist()
     for first, last in pairwise(bounds):
-        scaled = root[first:last, first:] * narrow[:, None, first:]  # (n_alphas, n_rows, n_directions)
-        part = scaled.reshape(-1, scaled.shape[-1]) @ c[first:]
+        own = slice(first if is_triangular else 0, None)
+        scaled = root[first:last, own] * narrow[:, None, own]  # (n_alphas, n_rows, n_directions)
+        part = scaled.reshape(-1, scaled.shape[-1]) @ c[own]
         norms = torch.linalg.vector_norm(part.reshape(len(shrinkage), last - first, -1), dim=1)
         squared += norms.to(torch.float64).square()
     return product, squared
