@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cinebold.encoding.film_ceilings import CEILINGS
 from cinebold.encoding.tile_fit import FitMaps, FitPlan
 from cinebold.encoding.training import PreparedTraining
 
@@ -87,10 +88,12 @@ def describe_fit(
         facts |= {"permutation_scheme": settings.permutation_scheme, "significance": _describe_test(plan)}
     if plan.repeats:
         facts["noise_ceiling"] = {
-            "estimator": "sqrt(max(mean correlation of the responses to a film shown in two runs, 0))",
+            "estimator": f"sqrt(max(rho, 0)), rho the {CEILINGS[settings.ceiling]}",
+            "method": settings.ceiling,
             "units": "r of a single showing",
-            "n_pairs": len(plan.repeats),
-            "n_volumes": int(sum(len(repeat.first) for repeat in plan.repeats)),
+            "n_repeats": len(plan.repeats),
+            "n_showings": [len(repeat.showings) for repeat in plan.repeats],
+            "n_volumes": int(sum(len(repeat) for repeat in plan.repeats)),
             "films": sorted({repeat.film_id for repeat in plan.repeats}),
             "floor": settings.ceiling_floor,
         }

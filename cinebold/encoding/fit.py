@@ -12,9 +12,9 @@ from cinebold.design.hrf import hrf_kernel
 from cinebold.design.run_design import RunDesign
 from cinebold.encoding.diagnostics import describe_fit, edge_shares, edge_warnings, predicted_voxels
 from cinebold.encoding.estimators import estimator
+from cinebold.encoding.film_ceilings import find_repeats
 from cinebold.encoding.folds import outer_folds, whole_set
 from cinebold.encoding.model import EncodingModel
-from cinebold.encoding.noise_ceilings import find_repeats
 from cinebold.encoding.permutation import draw_test
 from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.settings import EncodingSettings
@@ -105,7 +105,7 @@ def fit_encoding_model(
             outer=tuple(prepare_training(fold, rows, designs, delays, settings) for fold in folds),
             final=prepare_training(everything, rows, designs, delays, settings),
             test=test,
-            repeats=tuple(find_repeats(rows, designs)),
+            repeats=tuple(find_repeats(rows, designs, in_pairs=settings.ceiling == "pairs")),
         )
         maps = FitMaps(plan, n_targets)
         run_tiles(lambda part: fit_tile(plan, maps, part, responses), tiles, n_threads, progress)

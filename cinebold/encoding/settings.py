@@ -78,6 +78,7 @@ class EncodingSettings:
     layers: bool = (
         False  #: the spaces are layers in rising order: a model each, best layer and centre of mass
     )
+    ceiling: str = "pairs"  #: how the noise ceiling is estimated: a name in `film_ceilings.CEILINGS`
     ceiling_floor: float = 0.1  #: least noise ceiling (r) at which a normalised score is given
 
     def __post_init__(self) -> None:
@@ -104,6 +105,7 @@ class EncodingSettings:
             ("intercept", ("run", "all")),
             ("hrf", ("none", "spm", "glover")),
             ("permutation_scheme", PERMUTATION_SCHEMES),
+            ("ceiling", ("pairs", "split-half", "explainable-variance", "ncsnr")),
         ):
             if getattr(self, name) not in known:
                 raise SettingError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cinebold.encoding import layers, significance
-from cinebold.encoding.noise_ceilings import Repeat, repeat_ceiling
+from cinebold.encoding.film_ceilings import Repeat, film_ceiling
 from cinebold.encoding.permutation import PermutationTest
 from cinebold.encoding.preprocessing import columns_of_spaces
 from cinebold.encoding.rows import Rows
@@ -137,7 +137,7 @@ def fit_tile(plan: FitPlan, maps: FitMaps, part: slice, responses: Sequence[np.n
         for name, values in spaces.results(y, held_out).items():
             maps.fill(name, targets, values)
     if plan.repeats:
-        maps.fill("noiseceiling", targets, repeat_ceiling(y, plan.repeats))
+        maps.fill("noiseceiling", targets, film_ceiling(y, plan.repeats, settings.ceiling))
     _fit_final(plan, maps, y, means[valid], targets)
 
 

@@ -9,9 +9,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from cinebold.design.run_design import RunDesign
+from cinebold.encoding.film_ceilings import find_repeats
 from cinebold.encoding.fit import fit_encoding_model
 from cinebold.encoding.folds import outer_folds
-from cinebold.encoding.noise_ceilings import find_repeats
 from cinebold.encoding.pieces import split_films
 from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.settings import EncodingSettings
@@ -167,10 +167,10 @@ def test_repeats_are_found_across_pieces():
     ]
     assert len(split_films(designs).ids) == 2
     repeats = find_repeats(stack_rows(designs, (1, 2)), designs)
-    assert [(repeat.film_id, len(repeat.first)) for repeat in repeats] == [("film", 30), ("film", 30)]
+    assert [(repeat.film_id, len(repeat)) for repeat in repeats] == [("film", 30), ("film", 30)]
     times_s = np.concatenate([design.film_time_s for design in designs])
     for repeat in repeats:
-        assert np.abs(times_s[repeat.first] - times_s[repeat.second]).max() <= TR_S / 2
+        assert np.abs(times_s[repeat.showings[0]] - times_s[repeat.showings[1]]).max() <= TR_S / 2
 
 
 SHOWINGS = st.tuples(
