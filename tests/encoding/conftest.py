@@ -96,3 +96,59 @@ def torch_device(request) -> str:
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("torch finds no CUDA device on this machine")
     return request.param
+
+
+@pytest.fixture(scope="session")
+def hard_runs() -> Callable[..., tuple[list[RunDesign], list[np.ndarray]]]:
+    """A function that makes runs with all that makes statistics hard.
+
+    Two feature spaces far from zero, one of them with a constant feature; unequal runs that share a clip; rest
+    without a film; censored volumes, some of them not finite; nuisance; raw responses of mean 10,000; a constant
+    voxel and one that is not finite.
+    """
+
+    def simulate(lengths=(70, 85, 60, 90), n_features=4, n_targets=40, dtype=np.float64, seed=0):
+        rng = np.random.default_rng(seed)
+        weights = rng.normal(size=(2 * 2 * n_features, n_targets)) * (np.arange(n_targets) % 2)
+        shared = rng.normal(size=(12, 2 * n_features))
+        designs, responses = [], []
+        for run, n in enumerate(lengths):
+            film = np.full(n, -1)
+            film[2 : n - 20] = 0
+            film[n - 17 : n - 5] = 1
+            values = rng.normal(size=(n, 2 * n_features))
+            values[film == 1] = shared
+            values[:, 0] = 3.0
+            values[:, n_features:] = 1e3 + 10 * values[:, n_features:]
+            values[film == -1] = 0
+            keep = np.ones(n, dtype=bool)
+            keep[[0, 20, 21, n - 1]] = False
+            nuisance = np.zeros((n, 4))
+            nuisance[keep] = np.linalg.qr(
+                np.column_stack([np.ones(keep.sum()), rng.normal(size=(keep.sum(), 3))])
+            )[0]
+            standard = (values - values[film >= 0].mean(axis=0)) * (film >= 0)[:, np.newaxis]
+            standard /= np.maximum(standard.std(axis=0), 1e-12)
+            y = delayed(standard, (1, 2)) @ weights + 2 * rng.normal(size=(n, n_targets))
+            y -= nuisance @ (nuisance.T @ y)
+            y = 1e4 + 100 * y
+            y[:, 3] = 7.0 if run == 1 else y[:, 3]
+            y[30, 5] = np.nan if run == 2 else y[30, 5]
+            y[20] = np.inf
+            responses.append(y.astype(dtype))
+            designs.append(
+                RunDesign(
+                    label=f"run-{run}",
+                    tr_s=1.0,
+                    features={"a": values[:, :n_features], "b": values[:, n_features:]},
+                    has_film=film >= 0,
+                    film_of_volume=film,
+                    film_ids=(f"film-{run}", "clip"),
+                    keep=keep,
+                    names={space: tuple(f"{space}{i}" for i in range(n_features)) for space in "ab"},
+                    nuisance=nuisance,
+                )
+            )
+        return designs, responses
+
+    return simulate
