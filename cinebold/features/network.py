@@ -228,11 +228,10 @@ def exact_inference() -> Any:
 
 
 def class_names(table: str) -> tuple[str, ...]:
-    """The classes of "KINETICS400" or "IMAGENET" in torchvision's order; equal names get their number appended."""
+    """The classes of "KINETICS400" or "IMAGENET", in the order of the logits of torchvision and pytorchvideo."""
     from cinebold.features.torchvision_guard import prepare_torchvision
 
     prepare_torchvision()
     from torchvision.models import _meta
 
-    names = getattr(_meta, f"_{table}_CATEGORIES")
-    return tuple(name if names.count(name) == 1 else f"{name} {index}" for index, name in enumerate(names))
+    return tuple(getattr(_meta, f"_{table}_CATEGORIES"))

@@ -11,7 +11,8 @@ Parameters = TypeVar("Parameters")
 
 
 def parameters_from(kind: type[Parameters], extractor: str, given: Mapping[str, Any]) -> Parameters:
-    """An instance of the frozen dataclass `kind`; each field is a float, an int, a str or a tuple of floats.
+    """An instance of the frozen dataclass `kind`; each field is a float, an int, a bool, a str or a tuple of
+    floats.
 
     Raises
     ------
@@ -37,9 +38,10 @@ def _converted(extractor: str, name: str, kind: Any, value: Any) -> Any:
         return float(value)
     if kind is int and is_number and float(value).is_integer():
         return int(value)
-    if kind is str and isinstance(value, str):
+    if kind in (str, bool) and isinstance(value, kind):
         return value
     if kind == tuple[float, ...] and isinstance(value, list | tuple):
         return tuple(_converted(extractor, name, float, item) for item in value)
-    expected = {float: "a number", int: "a whole number", str: "a text"}.get(kind, "a list of numbers")
+    words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
+    expected = words.get(kind, "a list of numbers")
     raise SettingError(f"{extractor}: {name} must be {expected}; found {value!r}.")

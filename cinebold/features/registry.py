@@ -14,6 +14,8 @@ _EXTRACTORS = {
     "low_level": "cinebold.features.low_level:LowLevel",
     "motion_energy": "cinebold.features.motion_energy:MotionEnergy",
     "slowfast_r50": "cinebold.features.slowfast:SlowFastR50",
+    "alexnet": "cinebold.features.alexnet:AlexNet",
+    "s3d": "cinebold.features.s3d:S3D",
 }
 
 

@@ -1,8 +1,9 @@
-"""Small films for the extractors."""
+"""Small films for the extractors, and files of random weights that they load as if they were pretrained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,3 +40,42 @@ def moving_film(film: Callable[..., Path]) -> Path:
     t = np.arange(60)[:, None, None]
     channels = [127 + 100 * np.sin(x / 9 + t * 0.3 + k) * np.cos(y / 13 - t * 0.1 * k) for k in range(3)]
     return film("moving.mp4", np.stack(channels, axis=-1).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def write_random_weights() -> Callable[..., Any]:
+    """Write weights under a usual name: write(folder, file_name, network); returns the network with these weights."""
+
+    def write(folder: Path, file_name: str, network: Any, seed: int = 0) -> Any:
+        import torch
+
+        state = random_state(network, seed)
+        torch.save(dict(state), folder / file_name)
+        network.load_state_dict(state)
+        return network.eval()
+
+    return write
+
+
+def random_state(network: Any, seed: int = 0) -> Mapping[str, Any]:
+    """Weights of the scale of trained ones. Large matrices are Hankel: all their numbers lie in one short vector, so
+    that a file of 61 million weights has a megabyte."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for name, values in network.state_dict().items():
+        if not values.dtype.is_floating_point:
+            state[name] = values
+        elif name.endswith("running_var"):
+            state[name] = 0.5 + torch.rand(values.shape, generator=generator)
+        elif values.ndim == 2:
+            rows, columns = values.shape
+            line = torch.randn(rows + columns - 1, generator=generator) * (2 / columns) ** 0.5
+            state[name] = line.as_strided((rows, columns), (1, 1))
+        elif values.ndim > 2:
+            fan_in = values[0].numel()
+            state[name] = torch.randn(values.shape, generator=generator) * (2 / fan_in) ** 0.5
+        else:
+            state[name] = 0.1 * torch.randn(values.shape, generator=generator) + ("weight" in name)
+    return state

@@ -11,14 +11,16 @@ from cinebold.features.registry import create_extractor, extractor_names, valida
 
 
 def test_names():
-    assert extractor_names() == ("low_level", "motion_energy", "slowfast_r50")
+    assert extractor_names() == ("low_level", "motion_energy", "slowfast_r50", "alexnet", "s3d")
     for name in extractor_names():
         validate_parameters(name, {})
         assert create_extractor(name, random_weights=True).name == name
 
 
 def test_unknown_extractor_lists_the_known_ones():
-    with pytest.raises(SettingError, match="'resnet'; there are low_level, motion_energy, slowfast_r50"):
+    with pytest.raises(
+        SettingError, match="'resnet'; there are low_level, motion_energy, slowfast_r50, alexnet, s3d"
+    ):
         create_extractor("resnet")
 
 

@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cinebold.errors import SettingError
-from cinebold.video.windows import ShownFrames, WindowRule, frames_shown_at
+from cinebold.video.windows import ShownFrames, WindowRule, evenly_spaced_frames, frames_shown_at
 
 durations = st.floats(0.02, 200)
 hops = st.floats(0.05, 5)
 spans = st.floats(0.01, 5)
 
 
-@given(durations, hops, spans, st.integers(1, 70), st.sampled_from(["centre", "end", "start"]))
+@given(durations, hops, spans, st.integers(1, 70), st.sampled_from(["centre", "end", "start", "frame"]))
 @settings(max_examples=200, deadline=None)
 def test_windows_follow_their_definition(duration_s, hop_s, span_s, n_samples, align):
     rule = WindowRule(span_s, hop_s, n_samples, align)
@@ -23,7 +23,12 @@ def test_windows_follow_their_definition(duration_s, hop_s, span_s, n_samples, a
     assert times[-1] + hop_s >= duration_s - 1e-5
     assert samples.shape == (len(times), n_samples)
     np.testing.assert_allclose(np.diff(samples, axis=1), span_s / n_samples, atol=1e-9)
-    anchor = {"centre": samples.mean(axis=1), "end": samples[:, -1], "start": samples[:, 0]}[align]
+    anchor = {
+        "centre": samples.mean(axis=1),
+        "end": samples[:, -1],
+        "start": samples[:, 0],
+        "frame": samples[:, n_samples // 2],
+    }[align]
     np.testing.assert_allclose(anchor, times, atol=1e-9)
     pad = rule.pad_fraction(duration_s)
     assert ((pad >= 0) & (pad <= 1)).all()
@@ -73,3 +78,21 @@ def test_a_film_shorter_than_a_window_has_one_window():
 def test_impossible_rules_are_refused(bad):
     with pytest.raises(SettingError):
         WindowRule(**{"span_s": 1.0, "hop_s": 1.0, "n_samples": 2, **bad})
+
+
+@given(st.integers(1, 200), st.integers(1, 40))
+def test_evenly_spaced_frames_reach_from_the_first_to_the_last(n_frames, n_samples):
+    frames = evenly_spaced_frames(n_frames, n_samples)
+    assert frames.shape == (n_samples,)
+    assert frames[0] == 0
+    assert (np.diff(frames) >= 0).all()
+    assert frames.max() <= n_frames - 1
+    if n_samples == 1:
+        return
+    assert frames[-1] == n_frames - 1
+    if n_frames >= n_samples:
+        exact = [k * (n_frames - 1) / (n_samples - 1) for k in range(n_samples)]
+        assert all(0 <= e - f < 1 + 1e-9 for e, f in zip(exact, frames, strict=True))
+        assert len(set(frames)) == n_samples
+    else:
+        assert frames.tolist() == [min(k, n_frames - 1) for k in range(n_samples)]
