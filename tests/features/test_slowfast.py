@@ -1,15 +1,18 @@
 """SlowFast: its input against the official recipe written out, its output against the network called directly."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
+from cinebold.design.alignment import to_volumes, volume_times_s
 from cinebold.errors import InputError, MissingWeightsError, SettingError
 from cinebold.features import slowfast
 from cinebold.features.extraction import extract_features
 from cinebold.features.registry import create_extractor, validate_parameters
 from cinebold.features.slowfast import FAST, SLOW, build_slowfast_r50, prepare_frame
+from cinebold.files import content_sha256
 from cinebold.video.decoding import iterate_frames, probe_film
 
 
@@ -184,3 +187,146 @@ def test_wrong_weights_are_refused(tmp_path, monkeypatch, moving_film):
     extractor = create_extractor("slowfast_r50", weights_dir=str(tmp_path))
     with pytest.raises(InputError, match=r"SLOWFAST_8x8_R50\.pyth.*cannot be read"):
         extractor.start(probe_film(moving_film))
+
+
+def prepared_in_2021(frame):
+    """Scaled to 365 x 258 as ffmpeg's scale filter does it, cropped at its place, normalised."""
+    import av
+    import torch
+
+    graph = av.filter.Graph()
+    height, width = frame.shape[:2]
+    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=Fraction(1, 24))
+    scale, sink = graph.add("scale", "365:258:flags=bicubic"), graph.add("buffersink")
+    source.link_to(scale)
+    scale.link_to(sink)
+    graph.configure()
+    picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+    picture.pts, picture.time_base = 0, Fraction(1, 24)
+    graph.push(picture)
+    pixels = torch.tensor(graph.pull().to_ndarray(format="rgb24")[:256, 54:310]).float() / 255
+    return ((pixels - 0.45) / 0.225).permute(2, 0, 1)
+
+
+def test_windows_of_2021_hold_consecutive_frames_between_zeros(film, monkeypatch):
+    """Around each frame i the frames i - 36, ..., i + 35; zeros where the film has none; every fourth or so of them."""
+    import torch
+
+    places = slice(None, None, 37)  # a few pixels tell one frame from another
+    inputs = []
+
+    def network(pathways):
+        slow, fast = pathways
+        assert slow.shape == (len(fast), 3, 18, 256, 256)
+        assert fast.shape == (len(fast), 3, 72, 256, 256)
+        inputs.append([pathway[..., places, places].clone() for pathway in pathways])
+        return fast.mean(dim=(2, 3, 4)).repeat(1, 134)[:, :400]
+
+    monkeypatch.setattr(slowfast.SlowFastR50, "_build", lambda self: network)
+    n_frames = 41
+    frames = np.random.default_rng(3).integers(0, 256, (n_frames, 18, 32, 3), dtype=np.uint8)
+    path = film("a.mkv", frames, fps=24)
+    extractor = create_extractor("slowfast_r50", {"windows": "neurohackademy2021"}, random_weights=True)
+    series = extract_features(path, {"a": extractor})["a"]
+    shown = [frame for _, frame in iterate_frames(probe_film(path))]
+    prepared = [prepared_in_2021(frame)[..., places, places] for frame in shown]
+    assert len(inputs) == n_frames == len(series.times_s)
+    for window, (slow, fast) in enumerate(inputs):
+        expected = torch.zeros(fast.shape[1:])
+        for position, index in enumerate(range(window - 36, window + 36)):
+            if 0 <= index < n_frames:
+                expected[:, position] = prepared[index]
+        np.testing.assert_allclose(fast[0].numpy(), expected.numpy(), atol=1e-6)
+        taken = torch.linspace(0, 71, 18).long()
+        np.testing.assert_allclose(slow[0].numpy(), expected[:, taken].numpy(), atol=1e-6)
+        n_inside = sum(0 <= index < n_frames for index in range(window - 36, window + 36))
+        assert series.pad_fraction[window] == pytest.approx(1 - n_inside / 72)
+    np.testing.assert_allclose(series.times_s, (np.arange(n_frames) + 0.5) / 24)
+
+
+def test_the_scaler_is_bicubic():
+    """Against Pillow's: other roundings, the same picture."""
+    from PIL import Image
+
+    y, x = np.mgrid[:720, :1024]
+    frame = np.stack([127 + 100 * np.sin(x / (9 + k)) * np.cos(y / (13 - k)) for k in range(3)], axis=-1)
+    frame = frame.astype(np.uint8)
+    expected = np.asarray(Image.fromarray(frame).resize((365, 258), Image.Resampling.BICUBIC))[:256, 54:310]
+    ours = slowfast.prepare_frame_of_2021(frame).permute(1, 2, 0).numpy() * 0.225 + 0.45
+    assert ours.shape == (256, 256, 3)
+    assert np.abs(ours * 255 - expected).mean() < 0.5
+    assert np.abs(ours * 255 - expected).max() < 6
+
+
+@pytest.mark.parametrize("n_frames", [24 * 5, 24 * 5 + 7])
+def test_boxes_of_one_second_are_the_block_means_of_24_frames(n_frames):
+    rule = create_extractor(
+        "slowfast_r50", {"windows": "neurohackademy2021"}, random_weights=True
+    ).parameters.window_rule()
+    times_s = rule.times(n_frames / 24)
+    assert len(times_s) == n_frames
+    values = np.random.default_rng(0).normal(size=(n_frames, 3))
+    blocks = values[:120].reshape(5, 24, 3).mean(axis=1)
+    for start_time_s in (None, 0.5):
+        volumes = to_volumes(values, times_s, volume_times_s(5, 1.0, start_time_s), 1.0, "box")
+        np.testing.assert_allclose(volumes, blocks, atol=1e-12)
+
+
+@pytest.mark.parametrize("given", [{"hop_s": 1.0}, {"align": "centre"}, {"hop_s": 2 / 24}])
+def test_the_windows_of_2021_have_their_own_hop_and_alignment(given):
+    validate_parameters("slowfast_r50", {"windows": "neurohackademy2021", "layer": "avgpool"})
+    with pytest.raises(SettingError, match="fixed at 1/24 s and 'frame'"):
+        validate_parameters("slowfast_r50", {"windows": "neurohackademy2021", **given})
+    for bad in ({"windows": "2021"}, {"align": "frame"}):
+        with pytest.raises(SettingError):
+            validate_parameters("slowfast_r50", bad)
+
+
+def test_features_that_were_stored_before_stay_valid():
+    """Keys of two extractors, from the version before the windows of 2021 were added."""
+    keys = {
+        "ded924d9e03f5ecc106e7725a65ac0251394fb21a04f7f23c0cb0d597b7e7d30": {},
+        "4ff67968b5358b02363faebc43bbb8053eba6c1ee5e43291885bfdd9dd6387df": {
+            "layer": "avgpool",
+            "hop_s": 0.5,
+            "align": "end",
+        },
+    }
+    for key, given in keys.items():
+        extractor = create_extractor("slowfast_r50", given, random_weights=True, seed=3)
+        assert content_sha256(extractor.fingerprint()) == key
+    of_2021 = create_extractor("slowfast_r50", {"windows": "neurohackademy2021"}, random_weights=True, seed=3)
+    assert of_2021.fingerprint()["window"]["outside"] == "zeros"
+
+
+@pytest.mark.slow
+def test_the_head_of_2021_pools_over_all_frames(film):
+    """One window of a film of one frame: 71 frames of zeros, and the frame in the middle."""
+    import torch
+
+    path = film("one.mkv", np.random.default_rng(4).integers(0, 256, (1, 18, 32, 3), dtype=np.uint8), fps=24)
+    extractor = create_extractor(
+        "slowfast_r50", {"windows": "neurohackademy2021"}, random_weights=True, seed=5
+    )
+    series = extract_features(path, {"a": extractor})["a"]
+    (frame,) = [frame for _, frame in iterate_frames(probe_film(path))]
+    fast = torch.zeros(1, 3, 72, 256, 256)
+    fast[0, :, 36] = prepared_in_2021(frame)
+    state = torch.random.get_rng_state()
+    torch.manual_seed(5)
+    network = build_slowfast_r50().eval()
+    torch.random.set_rng_state(state)
+    with torch.no_grad():
+        pathways = [fast[:, :, torch.linspace(0, 71, 18).long()], fast]
+        for block in network.blocks[:5]:
+            pathways = block(pathways)
+        # Means over time and over 7 x 7 of 8 x 8 places at stride 1, then over the four of these.
+        pooled = [
+            torch.stack(
+                [p[..., r : r + 7, c : c + 7].mean(dim=(2, 3, 4)) for r in (0, 1) for c in (0, 1)]
+            ).mean(0)
+            for p in pathways
+        ]
+        expected = network.blocks[6].proj(torch.cat(pooled, dim=1))
+    np.testing.assert_allclose(series.values, expected.numpy(), rtol=1e-4, atol=1e-5)
+    assert series.pad_fraction.tolist() == pytest.approx([71 / 72])
