@@ -11,16 +11,14 @@ from cinebold.encoding.diagnostics import describe_fit, edge_shares, edge_warnin
 from cinebold.encoding.estimators import estimator
 from cinebold.encoding.fit import EncodingResult, _assemble_model
 from cinebold.encoding.rows import Rows
-from cinebold.encoding.scores import HeldOutSums, held_out_r, held_out_rsquared
 from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.statistics import RunStatistics
 from cinebold.encoding.statistics_files import RunRecord, merge
-from cinebold.encoding.tile_fit import FitMaps, FitPlan, _fit_final, add_sums
+from cinebold.encoding.tile_fit import FitMaps, FitPlan, _fit_final, _freedom, _HeldOut, _SpaceScores
 from cinebold.encoding.tiles import one_thread_products, run_tiles
 from cinebold.encoding.training import (
     CellStatistics,
     PreparedTraining,
-    held_out_sums,
     prepare_training,
     train,
 )
@@ -44,8 +42,8 @@ def fit_statistics(
     """Fit and score an encoding model from the statistics of its runs (`accumulation.accumulate_run`).
 
     The result is that of `fit_encoding_model` with `n_permutations=0`, to rounding errors: the same folds, scales,
-    components, alphas, weights, r and R2. p values and noise ceilings need the responses themselves and are not
-    given; neither are scores by feature space or layer.
+    components, alphas, weights, r and R2. p values, noise ceilings and maps of layers need the responses
+    themselves and are not given.
 
     Parameters
     ----------
@@ -108,6 +106,7 @@ class ResponseSums:
     products: list[np.ndarray]  #: of each cell (rank, n_targets)
     sums: list[np.ndarray]  #: of each cell (n_targets,)
     squares: list[np.ndarray]  #: of each cell (n_targets,)
+    shape: tuple[int, int]  #: (n_rows, n_targets)
 
 
 class _Cells:
@@ -158,16 +157,21 @@ def _fit_tile(plan: FitPlan, maps: FitMaps, part: slice, records: Sequence[RunRe
     if not valid.any():
         return
     targets = np.arange(part.start, part.stop)[valid]
-    held_out: dict[int, HeldOutSums] = {}
+    partitioning = plan.settings.variance_partitioning
+    held_out = _HeldOut(plan, sums.shape, False)
+    spaces = _SpaceScores(plan, len(targets)) if partitioning else None
     for number, prepared in enumerate(plan.outer):
         cells = prepared.statistics(sums, sorted({*prepared.train, *prepared.test}))
         trained = train(prepared, sums, plan.alphas, cells)
-        add_sums(held_out, held_out_sums(prepared, trained.weights, sums, cells))
-        if hasattr(prepared.solver, "degrees_of_freedom"):
-            chosen = np.asarray(plan.alphas)[trained.alpha_index]
-            maps.freedom[number, targets] = prepared.solver.degrees_of_freedom(trained.weights, chosen)
-    maps.fill("r", targets, held_out_r(list(held_out.values())))
-    maps.fill("rsquared", targets, held_out_rsquared(list(held_out.values())))
+        held_out.add(prepared, trained.weights, sums, cells)
+        maps.freedom[number, targets] = _freedom(prepared, trained.weights, plan.alphas, trained.alpha_index)
+        if spaces is not None:
+            spaces.add(prepared, trained.weights, sums, cells)
+    maps.fill("r", targets, held_out.r())
+    maps.fill("rsquared", targets, held_out.rsquared())
+    if spaces is not None:
+        for name, values in spaces.results(sums, held_out).items():
+            maps.fill(name, targets, values)
     _fit_final(plan, maps, sums, means[valid], targets)
 
 
@@ -185,7 +189,7 @@ def read_sums(
     with np.errstate(invalid="ignore"):
         mean = sum(share * tile.mean for share, tile in zip(shares, tiles, strict=True))
     valid = np.all([tile.valid for tile in tiles], axis=0)
-    found = ResponseSums([], [], [])
+    found = ResponseSums([], [], [], (len(rows), int(valid.sum())))
     for record, tile in zip(records, tiles, strict=True):
         shift = (tile.mean - mean)[valid] if intercept == "all" else None
         first = 0
@@ -228,8 +232,7 @@ def _without_responses(settings: EncodingSettings, columns: Columns) -> Encoding
     """The settings without a permutation test, after what cannot be had from statistics has been refused."""
     for what, asked in (
         ("the estimator lstm", settings.estimator == "lstm"),
-        ("variance_partitioning", settings.variance_partitioning),
-        ("layers", settings.layers),
+        ("maps of layers, which are tested,", settings.layers),
     ):
         if asked:
             raise SettingError(

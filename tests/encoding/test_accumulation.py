@@ -234,8 +234,8 @@ def test_a_folder_of_other_responses_is_refused(hard_runs, tmp_path):
 
 
 def test_what_does_not_fit_is_refused_before_a_byte_is_written(hard_runs, tmp_path, monkeypatch):
-    designs, responses = hard_runs(n_targets=700)
-    with pytest.raises(SettingError, match="1 MB of memory do not hold a tile of 700 voxels"):
+    designs, responses = hard_runs(n_targets=2000)
+    with pytest.raises(SettingError, match="1 MB of memory do not hold a tile of 2000 voxels"):
         accumulate_run(0, designs, responses[0], DELAYS_S, SETTINGS, tmp_path / "a", memory_mb=1)
     full = accumulation.shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(accumulation.shutil, "disk_usage", lambda path: full)

@@ -17,7 +17,8 @@ from cinebold.errors import InputError, SettingError
 
 DELAYS_S = (1.0, 2.0)
 PLAIN = EncodingSettings(n_permutations=0, alphas=(0.01, 0.1, 1.0, 10.0), pca=0.9)
-LASSO = (0.01, 0.05, 0.3, 1.0)
+#: At 1 every weight is 0 but for rounding errors, and r is then what they make it.
+LASSO = (0.01, 0.05, 0.3, 0.8)
 
 
 def accumulated(designs, responses, folder, settings=PLAIN, **options):
@@ -58,6 +59,8 @@ def hard(request, hard_runs, tmp_path_factory):
         {"pca": None, "standardise": "none"},
         {"intercept": "all"},
         {"alpha_unit": "absolute", "alphas": (10.0, 1000.0)},
+        {"variance_partitioning": True},
+        {"estimator": "banded_ridge", "n_candidates": 5},
         {"cross_validation": CrossValidation("k-fold", n_folds=2)},
         {"cross_validation": CrossValidation("split", test=("run-1", "run-3"))},
     ],
@@ -71,7 +74,7 @@ def test_a_fit_from_statistics_is_a_fit_from_responses(hard, changes):
     lasso = settings.estimator in ("lasso", "elastic_net")
     assert_same_fit(found, expected, 1e-5 if lasso else 1e-6)
     assert np.isnan(found.maps["r"][[3, 5]]).all()
-    assert found.maps["r"][1::2].mean() > found.maps["r"][::2].mean() or True
+    assert np.nanmean(found.maps["r"][1::2]) > np.nanmean(found.maps["r"][::2]) + 0.5
 
 
 @pytest.mark.parametrize(
@@ -90,9 +93,9 @@ def test_what_is_chosen_at_the_accumulation(hard_runs, tmp_path, changes):
     records = accumulated(designs, responses, tmp_path, settings)
     expected = fit_encoding_model(designs, responses, settings, DELAYS_S)
     assert_same_fit(fit_statistics(records, settings), expected)
-    with pytest.raises((InputError, SettingError), match="accumulate"):
-        default = replace(PLAIN, cross_validation=CrossValidation("leave-one-stimulus-out", n_folds=2))
-        fit_statistics(records, default)
+    # Whole runs can be held out of whatever was accumulated.
+    by_run = replace(settings, cross_validation=CrossValidation("k-fold", n_folds=2))
+    assert_same_fit(fit_statistics(records, by_run), fit_encoding_model(designs, responses, by_run, DELAYS_S))
 
 
 def test_columns_that_outnumber_the_rows(hard_runs, tmp_path):
@@ -150,7 +153,7 @@ def test_what_needs_the_responses_is_refused(hard_runs, tmp_path):
     records = accumulated(designs, responses, tmp_path)
     for changes, message in (
         ({"estimator": "lstm"}, "lstm"),
-        ({"variance_partitioning": True}, "variance_partitioning"),
+        ({"layers": True}, "layers"),
         ({"hrf": "spm"}, "accumulated with hrf none, the settings say spm"),
         ({"include_rest": True}, "include_rest False"),
         ({"standardise": "volumes"}, "standardise volumes False"),
