@@ -59,6 +59,7 @@ Scheme = Literal["leave-one-run-out", "k-fold", "split", "leave-one-stimulus-out
 Folds = Annotated[int, Field(ge=2)]
 SharedFilms = Literal["exclude", "refuse"]
 PermutationScheme = Literal["circular-shift", "block"]
+Ceiling = Literal["pairs", "split-half", "explainable-variance", "ncsnr"]
 Hrf = Literal["none", "spm", "glover"]
 Standardise = Annotated[Literal["features", "volumes", "none"], BeforeValidator(_standardise)]
 Seconds = Annotated[float, Field(ge=0)]

@@ -116,6 +116,7 @@ class Recipe(FrozenModel):
             ),
             variance_partitioning=encoding.variance_partitioning,
             layers=encoding.layers,
+            ceiling=encoding.ceiling,
             ceiling_floor=encoding.ceiling_floor,
             **{name: value for name, value in given.items() if value is not None},
         )

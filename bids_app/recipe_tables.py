@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from bids_app.fields import (
     Alphas,
+    Ceiling,
     DelaysS,
     Estimator,
     Folds,
@@ -83,6 +84,7 @@ class EncodingTable(FrozenModel):
     minimum_shift_s: Seconds = 20.0
     block_s: Seconds | None = None
     fdr: Rate = 0.05
+    ceiling: Ceiling = "pairs"
     ceiling_floor: Rate = 0.1
     variance_partitioning: bool = False
     layers: bool = False

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bids_app.report.collecting import AnalysisFiles, Reportlet, Section, collect_analyses, collect_crashes
+from bids_app.report.diagnostics import diagnostics_of, settings_in_force
 from bids_app.report.methods import cited, methods_paragraphs
 from cinebold.files import write_text
 
@@ -81,9 +82,14 @@ def _prepared(analysis: AnalysisFiles) -> dict[str, Any]:
         "summary": summary,
         "runs": _objects(summary.get("runs")),
         "spaces": _objects(summary.get("spaces")),
-        "settings": {key: value for key in ("bold", "encoding") if (value := _mapping(summary.get(key)))},
+        "settings": {
+            key: settings_in_force(value)
+            for key in ("bold", "encoding")
+            if (value := _mapping(summary.get(key)))
+        },
         "scores": {key: _mapping(value) for key, value in _mapping(summary.get("scores")).items()},
         "diagnostics": _mapping(summary.get("diagnostics")),
+        "fit": diagnostics_of(summary),
         "warnings": _list(summary.get("warnings")),
         "versions": _mapping(summary.get("versions")),
         "participants": _list(summary.get("participants")),
@@ -92,6 +98,7 @@ def _prepared(analysis: AnalysisFiles) -> dict[str, Any]:
             s.get("name", "?") for s in _objects(summary.get("spaces")) if s.get("random_weights")
         ],
         "sections": {key: (section, _arranged(section)) for key, section in analysis.sections.items()},
+        "shown": [key for key, section in analysis.sections.items() if section.reportlets],
         "methods": paragraphs,
         "references": cited(paragraphs),
     }
@@ -128,7 +135,13 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": _number, "count": _count, "value": _value, "words": _words}
+    environment.filters |= {
+        "number": _number,
+        "count": _count,
+        "value": _value,
+        "words": _words,
+        "significant": _significant,
+    }
     environment.tests |= {"rows": _are_rows}
     environment.globals["written"] = lambda template, values: Markup(
         environment.from_string(template).render(**values)  # escaped there, and not to be escaped again
@@ -142,6 +155,11 @@ def _number(value: Any, digits: int = 3) -> str:
         return "?"
     text = f"{value:,.{digits}f}"
     return text.rstrip("0").rstrip(".") if digits else text
+
+
+def _significant(value: Any) -> str:
+    """A number of any size, three digits of it."""
+    return f"{value:,.3g}" if _is_finite_number(value) else "?"
 
 
 def _count(value: Any) -> str:

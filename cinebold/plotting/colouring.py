@@ -1,15 +1,26 @@
 """From a map's numbers to colours: the scale, the fading below a threshold, the colour bar."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from cinebold.plotting.style import MUTED, colour_map
+from cinebold.plotting.style import CYCLE, MUTED, colour_map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+class Scale(Protocol):
+    """From values to colours, with a bar that says so."""
+
+    categories: int  #: values are the whole numbers 1 .. categories; 0: they are quantities
+
+    def rgba(self, values: np.ndarray) -> np.ndarray: ...
+
+    def draw_bar(self, figure: "Figure", axes: "Axes", label: str, *, horizontal: bool = False) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,7 @@ class ColourScale:
     vmax: float
     threshold: float = 0.0
     symmetric: bool = False
+    categories = 0
 
     def rgba(self, values: np.ndarray) -> np.ndarray:
         """Colours (..., 4) of `values` (...).
@@ -63,11 +75,99 @@ class ColourScale:
             axes.set_ylabel(label, labelpad=6)
             axis = axes.yaxis
         axis.set_ticks(_ticks(lower, self.vmax))
-        axes.tick_params(length=2.5, pad=2, labelsize=8)
-        for spine in axes.spines.values():
-            spine.set_visible(True)
-            spine.set_color(MUTED)
-            spine.set_linewidth(0.5)
+        _finish_bar(axes)
+
+
+@dataclass(frozen=True)
+class RangeScale:
+    """Quantities from `low` to `high` that all count, such as a mean layer: no fading, NaN transparent."""
+
+    low: float
+    high: float
+    categories = 0
+
+    def rgba(self, values: np.ndarray) -> np.ndarray:
+        """Colours (..., 4) of `values` (...)."""
+        from matplotlib import colormaps
+
+        finite = np.isfinite(values)
+        span = self.high - self.low or 1.0
+        position = np.clip((np.where(finite, values, self.low) - self.low) / span, 0.0, 1.0)
+        colours = colormaps["viridis"](0.04 + 0.94 * position)
+        colours[..., 3] = finite
+        return colours
+
+    def draw_bar(self, figure: "Figure", axes: "Axes", label: str, *, horizontal: bool = False) -> None:
+        """A colour bar with a tick at every whole number."""
+        ramp = self.rgba(np.linspace(self.low, self.high, 256))[:, None]
+        axes.imshow(ramp, aspect="auto", extent=(0, 1, self.low, self.high), origin="lower")
+        axes.set_xticks([])
+        axes.yaxis.set_label_position("right")
+        axes.yaxis.tick_right()
+        axes.set_ylabel(label, labelpad=6)
+        axes.yaxis.set_ticks(_whole_numbers(self.low, self.high))
+        _finish_bar(axes)
+
+
+@dataclass(frozen=True)
+class CategoryScale:
+    """The whole numbers 1, 2, ... with a colour and a name each; anything else is transparent."""
+
+    names: tuple[str, ...]
+    colours: tuple[str | tuple[float, ...], ...]
+
+    @property
+    def categories(self) -> int:
+        """How many there are."""
+        return len(self.names)
+
+    def rgba(self, values: np.ndarray) -> np.ndarray:
+        """Colours (..., 4) of `values` (...)."""
+        from matplotlib.colors import to_rgba
+
+        table = np.array([(0.0, 0.0, 0.0, 0.0), *(to_rgba(colour) for colour in self.colours)])
+        number = np.nan_to_num(values, nan=0.0)
+        known = (number >= 1) & (number <= self.categories)
+        return table[np.where(known, number, 0).astype(int)]
+
+    def draw_bar(self, figure: "Figure", axes: "Axes", label: str, *, horizontal: bool = False) -> None:
+        """A column of patches with their names, the first below."""
+        table = self.rgba(np.arange(1, self.categories + 1))
+        axes.imshow(table[:, None], aspect="auto", extent=(0, 1, 0.5, self.categories + 0.5), origin="lower")
+        axes.set_xticks([])
+        axes.yaxis.tick_right()
+        axes.yaxis.set_ticks(range(1, self.categories + 1), [_short(name) for name in self.names])
+        axes.set_title(label, fontsize=8, fontweight="normal", pad=7)
+        _finish_bar(axes)
+
+
+def category_scale(names: Sequence[str], *, ordered: bool) -> CategoryScale:
+    """Colours for named categories: steps of one ramp where they have an order, else as different as can be."""
+    from matplotlib import colormaps
+
+    if ordered:
+        ramp = RangeScale(1, max(len(names), 2)).rgba(np.arange(1, len(names) + 1))
+        return CategoryScale(tuple(names), tuple(tuple(float(x) for x in colour) for colour in ramp))
+    more = [colormaps["tab20"](k) for k in range(20)]
+    colours = [*CYCLE, *more] * (1 + len(names) // 26)
+    return CategoryScale(tuple(names), tuple(colours[: len(names)]))
+
+
+def _whole_numbers(low: float, high: float) -> list[int]:
+    numbers = list(range(int(np.ceil(low)), int(np.floor(high)) + 1))
+    return numbers[:: max(1, len(numbers) // 10)]
+
+
+def _short(name: str, most: int = 14) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _finish_bar(axes: "Axes") -> None:
+    axes.tick_params(length=2.5, pad=2, labelsize=8)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+        spine.set_color(MUTED)
+        spine.set_linewidth(0.5)
 
 
 def scale_for(

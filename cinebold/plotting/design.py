@@ -1,13 +1,15 @@
 """What a run's design looks like: films, feature time courses, volumes that were left out."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from cinebold.plotting.style import CYCLE, FAINT, INK, MUTED, drawing
 
 _AS_LINES = 8  #: spaces with more columns than this are drawn as an image
+_INCHES_A_LETTER = 0.066  #: at 7.5 points, for names without many wide letters
+_LEAST_LETTERS = 5  #: of a shortened name
 
 
 def design_figure(
@@ -52,7 +54,8 @@ def design_figure(
             )
             panels.append(figure.add_axes(box))
             top -= panel_height + gap
-        _draw_films(panels[0], films)
+        span_s = time_s[-1] - time_s[0] + step
+        _draw_films(panels[0], films, (width - left - right) / span_s)
         for axes, colour, (space, values) in zip(panels[1:], CYCLE * 8, columns.items(), strict=False):
             labels = list((names or {}).get(space, ())) or [str(i + 1) for i in range(np.shape(values)[1])]
             _draw_space(
@@ -75,13 +78,17 @@ def design_figure(
     return Path(out_png)
 
 
-def _draw_films(axes, films: Sequence[tuple[str, float, float]]) -> None:
+def _draw_films(axes, films: Sequence[tuple[str, float, float]], inches_per_s: float) -> None:
+    """A bar a showing; its name where it has room, shortened where that helps."""
+    unnamed = 0
     for i, (label, start, end) in enumerate(films):
         axes.axvspan(start, end, color=(MUTED, "#8f9aa5")[i % 2], linewidth=0)
+        text = _fitting(label, (end - start) * inches_per_s)
+        unnamed += not text
         axes.text(
             (start + end) / 2,
             0.5,
-            label,
+            text,
             transform=axes.get_xaxis_transform(),
             color="white",
             fontsize=7.5,
@@ -91,7 +98,22 @@ def _draw_films(axes, films: Sequence[tuple[str, float, float]]) -> None:
         )
     axes.set_ylim(0, 1)
     axes.set_yticks([])
-    axes.set_ylabel("films", rotation=0, ha="right", va="center", fontsize=8, color=MUTED)
+    title = f"{len(films)} films" if unnamed else "films"
+    axes.set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8, color=MUTED)
+
+
+def _fitting(name: str, inches: float) -> str:
+    """As much of a film's name as a bar has room for; nothing where that would say nothing.
+
+    >>> _fitting("clips/film-01.mp4", 2.0), _fitting("clips/film-01.mp4", 0.5), _fitting("clips/film-01.mp4", 0.1)
+    ('clips/film-01.mp4', 'film-01', '')
+    """
+    room = int(inches / _INCHES_A_LETTER)
+    stem = PurePosixPath(name).stem
+    for text in (name, PurePosixPath(name).name, stem):
+        if len(text) <= room:
+            return text
+    return f"{stem[: room - 1]}…" if room >= _LEAST_LETTERS else ""
 
 
 def _draw_space(axes, time_s, values, labels, colour: str, step: float) -> None:

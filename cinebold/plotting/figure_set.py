@@ -1,6 +1,7 @@
 """A set of figures of one analysis: drawn one by one, and listed with the reasons for those missing."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ class FigureSet:
         """Call `draw(*arguments, out_png=..., **options)` for the figure `key`."""
         with self.attempt(key):
             draw(*arguments, out_png=figure_path(self.out_prefix, key), **options)
-            self.made[key] = dict(facts)
+            self.made[key] = {name: _known(fact) for name, fact in facts.items()}
 
     @contextmanager
     def attempt(self, *keys: str) -> Iterator[None]:
@@ -59,3 +60,10 @@ class FigureSet:
         listing = Path(f"{self.out_prefix}_desc-figures_report.json")
         write_json(listing, {"figures": self.made, "not_made": self.not_made})
         return [*(str(figure_path(self.out_prefix, key)) for key in self.made), str(listing)]
+
+
+def _known(fact: Any) -> Any:
+    """JSON has no NaN: a number that is not known is None."""
+    if isinstance(fact, Mapping):
+        return {name: _known(one) for name, one in fact.items()}
+    return None if isinstance(fact, float) and not math.isfinite(fact) else fact

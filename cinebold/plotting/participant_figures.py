@@ -5,10 +5,12 @@ Keys (the file is `<prefix>_desc-<key>_figure.png`):
     qslices                    r where q is below the false discovery rate
     rsquaredslices             held-out R2 on slices
     ceilingslices              the noise ceiling on slices
+    rnormslices                r as a share of it, where it is high enough
     design1, design2, ...      films and feature time courses, one a run, in the order of the runs
     alphas                     chosen alphas
     delays                     size of the weights over delays
     loadings<space><k>         word clouds of component k (two digits, from 00) of a feature space
+and those of `space_figures`, where feature spaces, layers or models are compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +20,12 @@ from typing import Any
 import numpy as np
 
 from cinebold.design.loadings import with_fixed_sign
+from cinebold.files import read_json
 from cinebold.plotting.curves import alpha_histogram, delay_profile, score_histogram
 from cinebold.plotting.design import design_figure, stretches
 from cinebold.plotting.figure_set import FigureSet
-from cinebold.plotting.slices import statmap_slices
+from cinebold.plotting.slices import map_values, statmap_slices
+from cinebold.plotting.space_figures import draw_space_figures
 from cinebold.plotting.surface import statmap_surface
 from cinebold.plotting.words import wordcloud_figure, worth_reading
 
@@ -40,12 +44,14 @@ def draw_participant_figures(
     q: float = 0.05,
     n_word_clouds: int = 3,
     film_names: Mapping[str, str] | None = None,
+    spaces: Sequence[str] = (),
+    diagnostics: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Draw all figures of one analysis and a list of them, `<prefix>_desc-figures_report.json`.
 
     Parameters
     ----------
-    maps : statistic (r, rsquared, p, q, alpha, noiseceiling) -> 3-D image; any may be absent
+    maps : statistic (r, rsquared, p, q, alpha, noiseceiling, "unique-<space>", ...) -> 3-D image; any may be absent
     out_prefix : e.g. "OUT/sub-01/figures/sub-01_task-movie_space-X_res-3mm_model-Y"
     designs : saved `RunDesign` files (.npz), one a run
     model_prefix : where the `EncodingModel` was saved
@@ -53,6 +59,8 @@ def draw_participant_figures(
     q : the false discovery rate
     n_word_clouds : how many components of a space get word clouds, where the columns have names worth reading
     film_names : film identifier of the designs -> what to call the film in the figures
+    spaces : the feature spaces in their order
+    diagnostics : of the fit
 
     Returns the files written, the list last.
     """
@@ -65,6 +73,16 @@ def draw_participant_figures(
     ):
         with figures.attempt(key):
             _draw_slices(figures, key, maps.get(statistic), title, unit, why_absent)
+    if "rnorm" in maps:
+        with figures.attempt("rnormslices"):
+            # A ceiling that is too low lets single voxels go far beyond 1.
+            vmax = min(map_top(map_values(maps["rnorm"])), 1.2)
+            scale = {"vmax": vmax, "threshold": vmax / 4}
+            figures.draw(
+                "rnormslices", statmap_slices, maps["rnorm"], facts=scale, title="Normalised r",
+                unit="r / noise ceiling", **scale,
+            )  # fmt: skip
+    draw_space_figures(figures, maps, spaces, diagnostics or {}, q)
     model, runs = None, []
     with figures.attempt("delays"):
         model = _load_model(model_prefix)
@@ -141,7 +159,7 @@ def _draw_slices(
 
 def _draw_alphas(figures: FigureSet, maps: Mapping[str, str | Path], grid: Sequence[float]) -> None:
     if "alpha" not in maps:
-        figures.skip("alphas", "there is no map of alphas")
+        figures.skip("alphas", "the model has no map of alphas")
         return
     chosen = map_values(maps["alpha"])
     figures.draw("alphas", alpha_histogram, chosen, grid, facts={"n_voxels": int(np.isfinite(chosen).sum())})
@@ -188,6 +206,13 @@ def _shown_columns(features: np.ndarray, names: Sequence[str], space: str, model
 def _draw_delays(figures: FigureSet, model: Any, maps: Mapping[str, str | Path], q: float) -> None:
     """Weights over delays in the voxels that the model predicts; elsewhere they are noise."""
     spaces = list(model.weights)
+    if not spaces:
+        figures.skip("delays", "a network has no weights over delays")
+        return
+    if len(model.delays) < 2:
+        how = f"the response {model.hrf}" if model.hrf != "none" else "one delay only"
+        figures.skip("delays", f"the model has {how}")
+        return
     delays_s = [delay * model.tr_s for delay in model.delays]
     n_targets = model.weights[spaces[0]].shape[-1]
     chosen, where = np.ones(n_targets, dtype=bool), "all voxels"
@@ -245,12 +270,6 @@ def below(q_map: str | Path, q: float) -> np.ndarray:
         return map_values(q_map) < q
 
 
-def map_values(path: str | Path) -> np.ndarray:
-    import nibabel
-
-    return np.asanyarray(nibabel.load(path).dataobj, dtype=np.float32)
-
-
 def map_top(values: np.ndarray) -> float:
     from cinebold.plotting.colouring import scale_for
 
@@ -260,9 +279,11 @@ def map_top(values: np.ndarray) -> float:
 def _load_model(prefix: str | Path | None) -> Any:
     if prefix is None or not Path(f"{prefix}.json").exists():
         return None
+    from cinebold.encoding.lstm_model import LSTMModel
     from cinebold.encoding.model import EncodingModel
 
-    return EncodingModel.load(prefix)
+    kind = LSTMModel if "n_hidden" in read_json(f"{prefix}.json") else EncodingModel
+    return kind.load(prefix)
 
 
 def _load_designs(paths: Sequence[str | Path]) -> list[Any]:

@@ -1,13 +1,13 @@
 """A map on slices of the MNI template."""
 
 import warnings
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from cinebold.errors import InputError
-from cinebold.plotting.colouring import scale_for
+from cinebold.plotting.colouring import Scale, scale_for
 from cinebold.plotting.style import INK, MUTED, drawing
 
 #: Slice positions in mm, denser where films drive the brain.
@@ -33,6 +33,7 @@ def statmap_slices(
     q_image: str | Path | None = None,
     q: float = 0.05,
     only_significant: bool = False,
+    scale: Scale | None = None,
 ) -> Path:
     """A mosaic of axial, coronal and sagittal slices and a colour bar; the left is on the left.
 
@@ -45,6 +46,7 @@ def statmap_slices(
     symmetric : whether negative values are shown too, in blue
     q_image : a map of q values on the same grid; the region where they are below `q` is outlined
     only_significant : nothing outside that region is shown
+    scale : how values become colours; None: as `threshold`, `vmax` and `symmetric` say
 
     Raises InputError when an image is not 3-D or the two grids differ.
     """
@@ -55,10 +57,12 @@ def statmap_slices(
         significant = significant_voxels(q_image, image, q)
         if only_significant:
             values = np.where(significant, values, np.nan)
-    scale = scale_for(values, threshold=threshold, vmax=vmax, symmetric=symmetric)
+    if scale is None:
+        scale = scale_for(values, threshold=threshold, vmax=vmax, symmetric=symmetric)
 
     template, anatomy = _template()
-    coloured = scale.rgba(_inside_box(_on_template(values, image.affine, template), template.affine))
+    resample = partial(_categories_on_template, n=scale.categories) if scale.categories else _on_template
+    coloured = scale.rgba(_inside_box(resample(values, image.affine, template), template.affine))
     outline = None
     if significant is not None and not only_significant and significant.any():
         resampled = _on_template(significant.astype(np.float32), image.affine, template)
@@ -66,7 +70,7 @@ def statmap_slices(
 
     size_mm = {axis: high - low for axis, (low, high) in _BOX_MM.items()}
     row_width = 7 * size_mm["x"]
-    label, head, foot, bar = 13.0, 34.0, 2.0, 110.0
+    label, head, foot, bar = 13.0, 34.0, 2.0, 150.0 if scale.categories else 110.0
     height = head + size_mm["y"] + 2 * size_mm["z"] + 3 * label + foot
     width = row_width + bar
     mm_per_inch = width / 10.4
@@ -121,7 +125,7 @@ def statmap_slices(
                         )
                 left += size_mm[across] + free / (len(positions) - 1)
             top += size_mm[up] + label
-        bar_axes = figure.add_axes(((row_width + 0.2 * bar) / width, 0.22, 0.13 * bar / width, 0.5))
+        bar_axes = figure.add_axes(((row_width + 22.0) / width, 0.22, 0.13 * 110.0 / width, 0.5))
         scale.draw_bar(figure, bar_axes, unit)
     return Path(out_png)
 
@@ -138,6 +142,13 @@ def read_map(path: str | Path):
             f"a 3-D map is expected, but {path} has the shape {image.shape}; give one volume of it"
         )
     return image
+
+
+def map_values(path: str | Path) -> np.ndarray:
+    """The values of an image, float32."""
+    import nibabel
+
+    return np.asanyarray(nibabel.load(path).dataobj, dtype=np.float32)
 
 
 def significant_voxels(q_image: str | Path, image, q: float) -> np.ndarray:
@@ -175,6 +186,20 @@ def _on_template(values: np.ndarray, affine: np.ndarray, template) -> np.ndarray
         ).get_fdata(dtype=np.float32)
     share = resampled[..., 1]
     return np.where(share >= 0.5, resampled[..., 0] / np.maximum(share, 0.5), np.nan)
+
+
+def _categories_on_template(values: np.ndarray, affine: np.ndarray, template, n: int) -> np.ndarray:
+    """The category with the largest share of the neighbours that have one; NaN where most have none."""
+    import nibabel
+    from nilearn.image import resample_to_img
+
+    shares = np.stack([values == number for number in range(1, n + 1)], axis=-1).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Resampling binary images", UserWarning)  # they are weights here
+        resampled = resample_to_img(
+            nibabel.Nifti1Image(shares, affine), template, "linear", copy_header=True, force_resample=True
+        ).get_fdata(dtype=np.float32)
+    return np.where(resampled.sum(axis=-1) >= 0.5, resampled.argmax(axis=-1) + 1.0, np.nan)
 
 
 def _inside_box(values: np.ndarray, affine: np.ndarray) -> np.ndarray:

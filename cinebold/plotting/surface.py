@@ -1,10 +1,12 @@
 """A map on the inflated cortical surface (fsaverage5, which ships with nilearn)."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from cinebold.plotting.colouring import scale_for
+from cinebold.plotting.colouring import Scale, scale_for
 from cinebold.plotting.slices import read_map, significant_voxels
 from cinebold.plotting.style import MUTED, drawing
 
@@ -15,6 +17,8 @@ _VIEWS = (
     ("right", "medial", +1),
     ("right", "lateral", -1),
 )
+#: Of the line between the surfaces that must have values.
+_LEAST_SHARE = 0.15
 
 
 def statmap_surface(
@@ -28,6 +32,7 @@ def statmap_surface(
     symmetric: bool = False,
     q_image: str | Path | None = None,
     q: float = 0.05,
+    scale: Scale | None = None,
 ) -> Path:
     """The map on both hemispheres, lateral and medial: a row of four views and one colour bar.
 
@@ -38,21 +43,24 @@ def statmap_surface(
     values = np.asanyarray(image.dataobj, dtype=np.float32)
     if q_image is not None:
         values = np.where(significant_voxels(q_image, image, q), values, np.nan)
-    scale = scale_for(values, threshold=threshold, vmax=vmax, symmetric=symmetric)
-    with drawing(out_png, 10.4, 2.3) as figure:
+    if scale is None:
+        scale = scale_for(values, threshold=threshold, vmax=vmax, symmetric=symmetric)
+    sample = partial(categories_on_surface, n=scale.categories) if scale.categories else sampled_on_surface
+    wide = 1.05 if scale.categories else 1.0  # their names need room
+    with drawing(out_png, 10.4 * wide, 2.3) as figure:
         figure.text(0.008, 0.92, title, fontsize=11, fontweight="bold", va="center")
         for column, (hemisphere, view, looks_along) in enumerate(_VIEWS):
-            axes = figure.add_axes((0.005 + column * 0.225, 0.09, 0.22, 0.72))
+            axes = figure.add_axes(((0.005 + column * 0.225) / wide, 0.09, 0.22 / wide, 0.72))
             _draw_hemisphere(
                 axes,
                 hemisphere,
                 looks_along,
-                scale.rgba(sampled_on_surface(values, image.affine, hemisphere)),
+                scale.rgba(sample(values, image.affine, hemisphere)),
             )
             axes.set_title(
                 f"{hemisphere}, {view}", fontsize=8, color=MUTED, loc="center", fontweight="normal", y=-0.11
             )
-        scale.draw_bar(figure, figure.add_axes((0.921, 0.16, 0.0135, 0.6)), unit)
+        scale.draw_bar(figure, figure.add_axes((0.921 / wide, 0.16, 0.0135 / wide, 0.6)), unit)
     return Path(out_png)
 
 
@@ -114,20 +122,32 @@ def _inflated(hemisphere: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def sampled_on_surface(values: np.ndarray, affine: np.ndarray, hemisphere: str) -> np.ndarray:
     """A volume's values (n_vertices,) between the white and the pial surface; NaN where there are none."""
+    finite = np.isfinite(values)
+    sampled = _between_surfaces([np.where(finite, values, 0.0), finite], affine, hemisphere)
+    share = sampled[:, 1]
+    return np.where(share >= _LEAST_SHARE, sampled[:, 0] / np.maximum(share, _LEAST_SHARE), np.nan)
+
+
+def categories_on_surface(values: np.ndarray, affine: np.ndarray, hemisphere: str, n: int) -> np.ndarray:
+    """The category 1 .. n (n_vertices,) with the largest share between the surfaces; NaN where there is none."""
+    shares = _between_surfaces([values == number for number in range(1, n + 1)], affine, hemisphere)
+    return np.where(shares.sum(axis=1) >= _LEAST_SHARE, shares.argmax(axis=1) + 1.0, np.nan)
+
+
+def _between_surfaces(volumes: Sequence[np.ndarray], affine: np.ndarray, hemisphere: str) -> np.ndarray:
+    """Means along the lines from the white to the pial surface, (n_vertices, n_volumes)."""
     import nibabel
     from nilearn.surface import vol_to_surf
 
     files = _bundled_surfaces()
-    finite = np.isfinite(values)
-    both = np.stack([np.where(finite, values, 0.0), finite], axis=-1).astype(np.float32)
+    stacked = np.stack(volumes, axis=-1).astype(np.float32)
     sampled = vol_to_surf(
-        nibabel.Nifti1Image(both, affine),
+        nibabel.Nifti1Image(stacked, affine),
         files[f"pial_{hemisphere}"],
         inner_mesh=files[f"white_{hemisphere}"],
         interpolation="linear",
     )
-    share = np.nan_to_num(sampled[:, 1])
-    return np.where(share >= 0.15, np.nan_to_num(sampled[:, 0]) / np.maximum(share, 0.15), np.nan)
+    return np.nan_to_num(sampled)
 
 
 def _bundled_surfaces():

@@ -110,6 +110,7 @@ def test_every_setting_of_the_model_can_be_given(tmp_path):
         permutation_scheme = "block"
         block_s = 50
         fdr = 0.1
+        ceiling = "ncsnr"
         ceiling_floor = 0.2
         variance_partitioning = true
         layers = true

@@ -40,14 +40,17 @@ class DrawParticipantFigures(StageInterface):
         """See the class."""
         inputs = self.inputs
         summaries = [read_json(path) for path in inputs.design_summaries]
+        diagnostics = read_json(inputs.diagnostics)["diagnostics"]
         figures = draw_participant_figures(
             maps_by_statistic(inputs.maps),
             out_prefix=folder / inputs.name,
             designs=list(inputs.designs),
             model_prefix=inputs.model[0].removesuffix(".safetensors"),
-            alphas=read_json(inputs.diagnostics)["diagnostics"].get("alphas", ()),
+            alphas=diagnostics.get("alphas", ()),
             q=inputs.q,
             film_names={key: name for summary in summaries for key, name in summary["film_names"].items()},
+            spaces=list(inputs.spaces),
+            diagnostics=diagnostics,
         )
         return {"figures": [str(path) for path in figures]}
 

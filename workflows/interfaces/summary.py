@@ -72,7 +72,7 @@ class SummariseParticipant(StageInterface):
             "bold": asdict(analysis.bold) | {"resolution_mm": analysis.bold.resolution_mm or "native"},
             "encoding": asdict(analysis.encoding) | {"alphas": fit["diagnostics"]["alphas"]},
             # Delays are whole volumes: these are the ones that were used, not the ones that were asked for.
-            "delays_s": [volumes * analysis.runs[0].tr_s for volumes in fit["diagnostics"]["delays_volumes"]],
+            "delays_s": [volumes * analysis.runs[0].tr_s for volumes in _delays(fit["diagnostics"])],
             "low_pass": analysis.low_pass,
             "n_targets": responses[0]["n_targets"],
             "diagnostics": fit["diagnostics"],
@@ -86,6 +86,11 @@ class SummariseParticipant(StageInterface):
             "versions": versions(),
         }
         return {"summary": str(write_json(folder / "desc-summary_report.json", content))}
+
+
+def _delays(diagnostics: Mapping[str, Any]) -> list[int]:
+    """In volumes; where the model has none, those of the linear model beside it."""
+    return diagnostics.get("delays_volumes", diagnostics.get("ridge", {}).get("delays_volumes", []))
 
 
 def versions() -> dict[str, str]:
