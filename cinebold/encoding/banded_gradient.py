@@ -1,4 +1,4 @@
-r"""Banded ridge at penalties of each voxel's own: its weights, its held-out score, and the gradient of that score.
+r"""Banded ridge at penalties of each voxel's own: its weights, its held-out score, and that score's derivatives.
 
 With delta_k = log(gamma_k / alpha) of each space (the parameters of Dupre la Tour et al., 2022), the weights of a
 voxel solve
@@ -13,10 +13,15 @@ G - L, what couples the spaces, the system becomes
 
 a voxel with one space, or with uncorrelated spaces, is solved before the first iteration, whatever its penalty.
 
-The loss E (the held-out squared error over y'y, or minus r, pooled over the folds) depends on w of each fold. By
-implicit differentiation, dw / d delta_k = (G + D)^-1 D_k w, so that with the adjoint (G + D) u = dE/dw
+The loss E (the held-out squared error over y'y, or minus r, pooled over the folds) is a function of p = e'w and q =
+w'Hw of each fold, with e and H the X'y and X'X of its test rows. By implicit differentiation, w_k = dw / d delta_k =
+(G + D)^-1 D_k w, so that with the adjoint (G + D) u = dE/dw
 
-    dE / d delta_k = sum over folds of w_k' D_k u_k = sum of (1 - L m^2) (y * y_u)  over the columns of k.
+    dE / d delta_k = sum over folds of u' D_k w = sum of (1 - L m^2) (y_u * y)  over the columns of k,
+
+and, as (G + D) w_kl = D_k w_l + D_l w_k - [k = l] D_k w, the Hessian needs no more than the w_k, one solution a space:
+
+    u' (D_k w_l + D_l w_k - [k = l] D_k w) + 2 E_q w_k'H w_l + E_pq (p_k q_l + p_l q_k) + E_qq q_k q_l.
 
 Bengio (2000), Neural Computation 12; Pedregosa (2016), ICML.
 """
@@ -152,30 +157,70 @@ def solve_fold(
     return FoldState(roots, solution, image, sums)
 
 
-def loss_gradient(
+@dataclass
+class Derivatives:
+    """Derivatives of the loss by the deltas, and the solutions that gave them."""
+
+    gradient: np.ndarray  #: (n_spaces, n_targets)
+    hessian: np.ndarray  #: (n_spaces, n_spaces, n_targets)
+    adjoints: list[np.ndarray]  #: of each fold
+    tangents: list[
+        np.ndarray
+    ]  #: of each fold, y_k of dw / d delta_k = m y_k, (n_spaces, n_columns, n_targets)
+
+
+def loss_derivatives(
     folds: Sequence[BandedFold],
     states: Sequence[FoldState],
     targets: np.ndarray,
-    starts: Sequence[np.ndarray | None],
+    starts: Sequence[tuple[np.ndarray, np.ndarray]] | None,
     scoring: str,
     accuracy: Accuracy,
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """dE / d delta, (n_spaces, n_targets), and the adjoint solutions of the folds."""
-    gradient = np.zeros((len(folds[0].basis.rotations), len(targets)))
-    adjoints, dtype = [], accuracy.dtype
-    slopes = _SLOPES[scoring]([state.sums for state in states])
-    for fold, state, start, (of_image, of_e) in zip(folds, states, starts, slopes, strict=True):
-        right = of_image.astype(dtype) * state.image - of_e.astype(dtype) * fold.e[:, targets].astype(dtype)
-        right *= state.roots
+    of_hessian: Accuracy,
+) -> Derivatives:
+    """Gradient and Hessian of the loss; `starts` are adjoints and tangents of each fold to start from."""
+    n_spaces, dtype = len(folds[0].basis.rotations), accuracy.dtype
+    gradient, hessian = np.zeros((n_spaces, len(targets))), np.zeros((n_spaces, n_spaces, len(targets)))
+    adjoints, tangents = [], []
+    partials = _PARTIALS[scoring]([state.sums for state in states])
+    for index, (fold, state, (by_p, by_q, by_pq, by_qq)) in enumerate(
+        zip(folds, states, partials, strict=True)
+    ):
+        start = (None, None) if starts is None else starts[index]
         coupling = fold.basis.coupling.astype(dtype, copy=False)
-        adjoint, _ = conjugate_gradients(coupling, state.roots, right, start, accuracy)
+        spaces = [own for own, _ in fold.basis.rotations]
+        e = fold.e[:, targets].astype(dtype)
+        right = state.roots * (by_p.astype(dtype) * e + (2 * by_q).astype(dtype) * state.image)
+        adjoint, _ = conjugate_gradients(coupling, state.roots, right, start[0], accuracy)
+        penalised = 1 - fold.basis.values.astype(dtype)[:, np.newaxis] * state.roots**2  # m D m
+        of_adjoint = penalised * adjoint
+        own_tangents, images = [], []
+        for space, own in enumerate(spaces):
+            right = np.zeros_like(adjoint)
+            right[own] = penalised[own] * state.solution[own]
+            near = None if start[1] is None else start[1][space]
+            tangent, _ = conjugate_gradients(coupling, state.roots, right, near, of_hessian)
+            own_tangents.append(tangent)
+            images.append(state.roots * tangent)
+        products = np.stack([_dot(image, e) for image in images]).astype(np.float64)
+        squares = 2 * np.stack([_dot(image, state.image) for image in images]).astype(np.float64)
+        test_gram = fold.test_gram.astype(dtype, copy=False)
+        for k, own in enumerate(spaces):
+            slope = _dot(of_adjoint[own], state.solution[own])
+            gradient[k] += slope
+            hessian[k, k] -= slope
+            image = test_gram @ images[k]
+            for other, tangent in enumerate(own_tangents):
+                mixed = _dot(of_adjoint[own], tangent[own])
+                hessian[k, other] += mixed
+                hessian[other, k] += mixed
+                hessian[k, other] += (
+                    2 * by_q * _dot(image, images[other]) + by_qq * squares[k] * squares[other]
+                )
+                hessian[k, other] += by_pq * (products[k] * squares[other] + products[other] * squares[k])
         adjoints.append(adjoint)
-        share = 1 - fold.basis.values.astype(dtype)[:, np.newaxis] * state.roots**2
-        share *= state.solution
-        share *= adjoint
-        for space, (own, _) in enumerate(fold.basis.rotations):
-            gradient[space] += share[own].sum(axis=0, dtype=np.float64)
-    return gradient, adjoints
+        tangents.append(np.stack(own_tangents))
+    return Derivatives(gradient, hessian, adjoints, tangents)
 
 
 def conjugate_gradients(
@@ -255,21 +300,23 @@ def _dot(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.einsum("pv,pv->v", first, second)
 
 
-def _rsquared_slopes(sums: Sequence[HeldOutSums]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """dE/dw = 2 (Hw - e) / y'y."""
+def _rsquared_partials(sums: Sequence[HeldOutSums]) -> list[tuple[np.ndarray, ...]]:
+    """Of E = sum of (q - 2p) / y'y, by p, q, pq and qq."""
     total = sum(fold.response_squared for fold in sums)
-    return [(2 / total, 2 / total)] * len(sums)
+    nothing = np.zeros_like(total)
+    return [(-2 / total, 1 / total, nothing, nothing)] * len(sums)
 
 
-def _r_slopes(sums: Sequence[HeldOutSums]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """dE/dw = share of rows * ((e'w) / (w'Hw) Hw - e) / root(y'y * w'Hw)."""
-    n, slopes = sum(fold.n for fold in sums), []
+def _r_partials(sums: Sequence[HeldOutSums]) -> list[tuple[np.ndarray, ...]]:
+    """Of E = -sum of share of rows * p / root(y'y * q), by p, q, pq and qq."""
+    n, partials = sum(fold.n for fold in sums), []
     for fold in sums:
-        scale = np.sqrt(fold.response_squared * fold.prediction_squared)
-        of_e = np.divide(fold.n / n, scale, out=np.zeros_like(scale), where=scale > 0)
-        ratio = np.divide(fold.product, fold.prediction_squared, out=np.zeros_like(scale), where=scale > 0)
-        slopes.append((of_e * ratio, of_e))
-    return slopes
+        p, q = fold.product, fold.prediction_squared
+        scale = np.sqrt(fold.response_squared * q)
+        by_p = -np.divide(fold.n / n, scale, out=np.zeros_like(scale), where=scale > 0)
+        inverse = np.divide(1.0, q, out=np.zeros_like(q), where=q > 0)
+        partials.append((by_p, -by_p * p * inverse / 2, -by_p * inverse / 2, by_p * p * inverse**2 * 0.75))
+    return partials
 
 
-_SLOPES = {"rsquared": _rsquared_slopes, "r": _r_slopes}
+_PARTIALS = {"rsquared": _rsquared_partials, "r": _r_partials}

@@ -31,7 +31,7 @@ __all__ = [
 _TIE = 1e-9
 #: Voxels that the random search and the refinement take at once; no voxel's steps depend on the others.
 _SEARCHED, _REFINED = 1024, 512
-#: Steps of the refinement.
+#: Most steps of the refinement; voxels need about five.
 N_STEPS = 10
 
 
@@ -61,7 +61,7 @@ def choose_and_fit_banded(
 
     All candidates of `bands` are tried with all alphas: a candidate scales rows and columns of the same G and C,
     one eigendecomposition a fold serves all alphas and voxels, and no predictions are formed. From its best
-    candidate each voxel whose inner score is above 0 then follows the gradient of that score in the logarithms of
+    candidate each voxel whose inner score is above 0 then follows the slope of that score in the logarithms of
     its penalties (`banded_refinement`), and stays where it was if that led nowhere better. `inner_score` is
     what was maximised, and therefore optimistic: report held-out scores of runs outside the folds.
 

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cinebold.encoding.banded_ridge import N_STEPS, BandedRidge, gamma_candidates, solve_banded_ridge
 from cinebold.encoding.dual_ridge import ridge_cost, solve_dual_ridge
+from cinebold.encoding.elastic_net import ElasticNetSolver
 from cinebold.encoding.lasso import LassoSolver
 from cinebold.encoding.ridge import RidgeSolver
 from cinebold.encoding.ridge_path import (
@@ -27,7 +28,7 @@ from cinebold.encoding.ridge_path import (
     solve_ridge_over_runs,
 )
 from cinebold.encoding.scores import HeldOutSums, held_out_r, held_out_rsquared, sums_of_predictions
-from cinebold.encoding.statistics import RunStatistics, accumulate
+from cinebold.encoding.statistics import CentredStatistics, RunStatistics, accumulate
 from cinebold.errors import SettingError
 
 _N_BLOCKS = 5
@@ -68,11 +69,13 @@ class _EncodingModel(MultiOutputMixin, RegressorMixin, BaseEstimator):
         rows = _rows(len(X), groups)
         grid = rising(self._default_alphas() if self.alphas is None else self.alphas)
         scoring_of(self.scoring)
-        fit = self._solve([X[own] for own in rows], [targets[own] for own in rows], grid, groups is not None)
+        fit, alphas = self._solve(
+            [X[own] for own in rows], [targets[own] for own in rows], grid, groups is not None
+        )
         one = Y.ndim == 1
         self.coef_ = fit.weights[:, 0] if one else fit.weights.T
         self.intercept_ = float(fit.intercept[0]) if one else fit.intercept
-        self.alpha_ = grid[fit.alpha_index]
+        self.alpha_ = alphas
         self.inner_score_ = fit.inner_score
         return self
 
@@ -132,14 +135,14 @@ class EncodingRidge(_EncodingModel):
     def _default_alphas(self) -> tuple[float, ...]:
         return RidgeSolver.default_alphas
 
-    def _solve(self, x: list, y: list, grid: np.ndarray, centre_runs: bool) -> RidgeFit:
+    def _solve(self, x: list, y: list, grid: np.ndarray, centre_runs: bool) -> tuple[RidgeFit, np.ndarray]:
         solvers = {"primal": solve_ridge_over_runs, "dual": solve_dual_ridge}
         if self.path not in ("auto", *solvers):
             raise SettingError(f"path must be 'auto', 'primal' or 'dual', got {self.path!r}.")
         n_samples = sum(len(run) for run in x)
         cost = ridge_cost(n_samples, x[0].shape[1], y[0].shape[1], len(x), len(grid))
         self.path_ = cost.path if self.path == "auto" else self.path
-        return solvers[self.path_](
+        fit = solvers[self.path_](
             x,
             y,
             grid,
@@ -149,17 +152,19 @@ class EncodingRidge(_EncodingModel):
             dtype=np.float32 if self.single_precision else np.float64,
             voxel_tile=self.voxel_tile,
         )
+        return fit, grid[fit.alpha_index]
 
 
 class EncodingBandedRidge(_EncodingModel):
-    """Banded ridge: each target weighs the feature spaces itself (`solve_banded_ridge`).
+    """Banded ridge: each target weighs the feature spaces itself, by a random search and then by Newton's method on its
+    inner score (`solve_banded_ridge`). `alpha_` may lie between the alphas.
 
     Parameters
     ----------
     spaces : number of columns of each feature space, in their order; None: one space
     alphas, scoring, unit_free, single_precision, voxel_tile : as in `EncodingRidge`
     n_candidates : gammas of the random search
-    n_steps : of the gradient that refines each target's gammas and alpha after it; 0: none
+    n_steps : most Newton steps that refine each target's gammas and alpha after it; 0: none
     random_state : of the candidates
 
     Attributes
@@ -172,7 +177,7 @@ class EncodingBandedRidge(_EncodingModel):
         spaces: Sequence[int] | None = None,
         alphas: Sequence[float] | None = None,
         *,
-        n_candidates: int = 30,
+        n_candidates: int = 10,
         n_steps: int = N_STEPS,
         scoring: str = "rsquared",
         unit_free: bool = True,
@@ -193,10 +198,11 @@ class EncodingBandedRidge(_EncodingModel):
     def _default_alphas(self) -> tuple[float, ...]:
         return RidgeSolver.default_alphas
 
-    def _solve(self, x: list, y: list, grid: np.ndarray, centre_runs: bool) -> RidgeFit:
+    def _solve(self, x: list, y: list, grid: np.ndarray, centre_runs: bool) -> tuple[RidgeFit, np.ndarray]:
         spaces = [x[0].shape[1]] if self.spaces is None else list(self.spaces)
         candidates = gamma_candidates(len(spaces), self.n_candidates, seed=self.random_state)
-        gammas = np.empty((len(spaces), y[0].shape[1]))
+        n_targets = y[0].shape[1]
+        gammas, alphas = np.empty((len(spaces), n_targets)), np.empty(n_targets)
 
         def solve(runs: list[RunStatistics], tile: slice) -> BandedRidge:
             fit = solve_banded_ridge(
@@ -213,12 +219,12 @@ class EncodingBandedRidge(_EncodingModel):
                 unit_free=self.unit_free,
                 dtype=np.float32 if self.single_precision else np.float64,
             )
-            gammas[:, tile] = fit.gammas
+            gammas[:, tile], alphas[tile] = fit.gammas, fit.alphas
             return fit
 
         fit = _by_tiles(x, y, self.voxel_tile, solve)
         self.gammas_ = gammas
-        return fit
+        return fit, alphas
 
 
 class EncodingLasso(_EncodingModel):
@@ -241,20 +247,48 @@ class EncodingLasso(_EncodingModel):
     def _default_alphas(self) -> tuple[float, ...]:
         return LassoSolver.default_alphas
 
-    def _solve(self, x: list, y: list, grid: np.ndarray, centre_runs: bool) -> RidgeFit:
+    def _solve(self, x: list, y: list, grid: np.ndarray, centre_runs: bool) -> tuple[RidgeFit, np.ndarray]:
         def solve(runs: list[RunStatistics], tile: slice) -> RidgeFit:
             sums = []
             for train, test in leave_one_out(len(runs)):
                 known, held_out = pool(runs, train, centre_runs), pool(runs, test, centre_runs)
-                solver = LassoSolver(known.gram, known.n)
+                solver = self._solver(known)
                 pair = solver.held_out_sums(known.cross, known.total, held_out.gram, held_out.cross, grid)
                 sums.append(HeldOutSums(held_out.n, held_out.total, *pair))
             score, index = choose(scoring_of(self.scoring)(sums))
             whole = pool(runs, range(len(runs)), centre_runs)
-            weights = LassoSolver(whole.gram, whole.n).weights(whole.cross, whole.total, grid[index])
+            weights = self._solver(whole).weights(whole.cross, whole.total, grid[index])
             return RidgeFit(weights, np.empty(0), index, score)
 
-        return _by_tiles(x, y, self.voxel_tile, solve)
+        fit = _by_tiles(x, y, self.voxel_tile, solve)
+        return fit, grid[fit.alpha_index]
+
+    def _solver(self, training: CentredStatistics) -> LassoSolver:
+        return LassoSolver(training.gram, training.n)
+
+
+class EncodingElasticNet(EncodingLasso):
+    """Elastic net, one alpha a target (`ElasticNetSolver`).
+
+    Parameters
+    ----------
+    alphas, scoring, voxel_tile : as in `EncodingLasso`
+    l1_ratio : share of the penalty that is l1, above 0 and at most 1 (the LASSO)
+    """
+
+    def __init__(
+        self,
+        alphas: Sequence[float] | None = None,
+        *,
+        l1_ratio: float = 0.5,
+        scoring: str = "rsquared",
+        voxel_tile: int = 4096,
+    ) -> None:
+        super().__init__(alphas, scoring=scoring, voxel_tile=voxel_tile)
+        self.l1_ratio = l1_ratio
+
+    def _solver(self, training: CentredStatistics) -> ElasticNetSolver:
+        return ElasticNetSolver(training.gram, training.n, self.l1_ratio)
 
 
 def _by_tiles(x: list, y: list, voxel_tile: int, solve) -> RidgeFit:  # type: ignore[no-untyped-def]

@@ -4,13 +4,25 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import Lasso, Ridge
+from sklearn.linear_model import ElasticNet, Lasso, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cinebold.encoding.sklearn_api import EncodingBandedRidge, EncodingLasso, EncodingRidge
+from cinebold.encoding.ridge import RidgeSolver
+from cinebold.encoding.sklearn_api import (
+    EncodingBandedRidge,
+    EncodingElasticNet,
+    EncodingLasso,
+    EncodingRidge,
+)
 from cinebold.errors import SettingError
 
-ESTIMATORS = [EncodingRidge(), EncodingRidge(path="dual"), EncodingBandedRidge(), EncodingLasso()]
+ESTIMATORS = [
+    EncodingRidge(),
+    EncodingRidge(path="dual"),
+    EncodingBandedRidge(),
+    EncodingLasso(),
+    EncodingElasticNet(),
+]
 
 
 @parametrize_with_checks(ESTIMATORS)
@@ -64,6 +76,16 @@ def test_lasso_is_scikit_learns_at_the_chosen_alphas():
         np.testing.assert_allclose(fitted.coef_[target], reference.coef_, atol=1e-4)
 
 
+def test_elastic_net_is_scikit_learns_at_the_chosen_alphas():
+    x, y, runs = some_runs()
+    fitted = EncodingElasticNet([0.01, 0.1, 0.5], l1_ratio=0.3, voxel_tile=3).fit(x, y, groups=runs)
+    a, b = centred(x, runs), centred(y, runs)
+    for target in range(7):
+        alpha = fitted.alpha_[target] * np.abs(a.T @ b[:, target]).max() / (len(a) * 0.3)
+        reference = ElasticNet(alpha, l1_ratio=0.3, tol=1e-10, max_iter=100_000).fit(a, b[:, target])
+        np.testing.assert_allclose(fitted.coef_[target], reference.coef_, atol=1e-4)
+
+
 def test_the_path_is_chosen_by_cost_and_changes_nothing():
     x, y, runs = some_runs(n_features=300)
     automatic = EncodingRidge().fit(x, y, groups=runs)
@@ -90,6 +112,14 @@ def test_banded_ridge_gives_gammas():
     ).fit(x, y, groups=runs)  # fmt: skip
     at_once = EncodingBandedRidge(spaces=(4, 6), n_candidates=8).fit(x, y, groups=runs)
     assert fitted.gammas_.shape == (2, 7)
+    assert not np.isin(fitted.alpha_, RidgeSolver.default_alphas).all()
+    # The chosen penalties, as scikit-learn's ridge on columns scaled by them.
+    a, b = centred(x, runs), centred(y, runs)
+    variance = np.array([(a[:, :4] ** 2).sum(), (a[:, 4:] ** 2).sum()]) / 10
+    for target in range(7):
+        scale = np.sqrt(np.repeat(fitted.gammas_[:, target] / variance, [4, 6]))
+        reference = Ridge(fitted.alpha_[target]).fit(a * scale, b[:, target])
+        np.testing.assert_allclose(fitted.coef_[target], reference.coef_ * scale, atol=1e-8)
     np.testing.assert_allclose(fitted.gammas_.sum(axis=0), 1)
     np.testing.assert_allclose(fitted.coef_, at_once.coef_, atol=1e-8)
 
