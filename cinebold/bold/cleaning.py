@@ -2,6 +2,8 @@
 
     Y_clean = zscore(Y - Q Q'Y),   Q = orthonormal basis of [1, cosines, confounds] on the kept volumes
 
+or, not standardised, Y - P P'Y with P the columns of Q but the constant: means and units stay.
+
 Equal to `nilearn.signal.clean(detrend=False, filter="cosine", standardize="zscore_sample", sample_mask=...)`
 but for three choices: the z-score divides by n (ddof 0; nilearn's by n - 1), left-out volumes stay as rows of
 zeros, so that the time line of the design is unbroken, and a constant voxel is NaN, not 0. Cosines span the
@@ -42,6 +44,7 @@ def clean_responses(
     high_pass_hz: float | None = None,
     *,
     voxel_tile: int = 4096,
+    standardise: bool = True,
 ) -> np.ndarray:
     """Regress drift and confounds out and z-score each voxel, in place.
 
@@ -53,15 +56,17 @@ def clean_responses(
     tr_s : repetition time
     high_pass_hz : cosines up to this frequency are regressed out too; None when the confounds have their own
     voxel_tile : how many voxels are computed at once, in float64; changes no result
+    standardise : False: voxels keep their mean and units
 
     Returns
     -------
-    `responses`: mean 0 and variance 1 over the kept volumes, 0 in the others, NaN in constant voxels.
+    `responses`: mean 0 and variance 1 over the kept volumes (or as they are), 0 in the others, NaN in constant
+    voxels.
     """
     keep = np.ones(len(responses), bool) if keep is None else np.asarray(keep, bool)
     basis = nuisance_basis(confounds, keep, tr_s, high_pass_hz)
     for start in range(0, responses.shape[1], voxel_tile):
-        clean_tile(responses[:, start : start + voxel_tile], basis, keep)
+        clean_tile(responses[:, start : start + voxel_tile], basis, keep, standardise=standardise)
     return responses
 
 
@@ -124,7 +129,9 @@ def cosine_drift(n_volumes: int, tr_s: float, high_pass_hz: float) -> np.ndarray
 
 
 @np.errstate(divide="ignore", invalid="ignore")
-def clean_tile(tile: np.ndarray, basis: np.ndarray, keep: np.ndarray) -> VoxelQuality:
+def clean_tile(
+    tile: np.ndarray, basis: np.ndarray, keep: np.ndarray, *, standardise: bool = True
+) -> VoxelQuality:
     """Clean some voxels in place; see `clean_responses`.
 
     All in float64: the mean of a BOLD series is a hundred times its standard deviation.
@@ -139,7 +146,10 @@ def clean_tile(tile: np.ndarray, basis: np.ndarray, keep: np.ndarray) -> VoxelQu
     sd = np.sqrt((values**2).mean(axis=0))
     # `not >` is also true of NaN.
     constant = ~(sd > CONSTANT * size)
-    values /= np.where(constant, np.nan, sd)
+    if standardise:
+        values /= np.where(constant, np.nan, sd)
+    else:
+        values += np.where(constant, np.nan, mean)
     tsnr = np.where(constant, np.nan, mean / raw_sd)
     tile[keep] = values
     tile[~keep] = np.where(constant, np.nan, 0)

@@ -65,6 +65,29 @@ def target_grid(shape: tuple[int, int, int], affine: np.ndarray, resolution_mm: 
     return Grid(tuple(int(n) for n in new_shape), new_affine)
 
 
+def world_grid(shape: tuple[int, int, int], affine: np.ndarray, resolution_mm: float) -> Grid:
+    """The grid along the axes of the world, x to the right, with isotropic voxels over the input's field of view.
+
+    As `nilearn.image.resample_img(image, target_affine=np.eye(3) * resolution_mm)` makes it: the first voxel lies on
+    the lowest corner of the input's voxel centres, and one voxel at least lies on or beyond the highest. Also made
+    where the input has that resolution, since its axes may be others.
+
+    >>> world_grid((113, 136, 113), np.diag([-1.5, 1.5, 1.5, 1.0]), 3.0).shape
+    (57, 69, 57)
+    """
+    source = target_grid(shape, affine, None)
+    target_grid(shape, affine, resolution_mm)  # refuses what is no voxel size
+    new_affine = np.diag([resolution_mm, resolution_mm, resolution_mm, 1.0])
+    # The steps are nilearn's, one by one: a rounding error here is a voxel more or less there.
+    to_target = np.linalg.inv(new_affine).dot(source.affine)
+    last = np.array(source.shape) - 1
+    corners = np.array(np.meshgrid(*[(0.0, n) for n in last], [1.0], indexing="ij")).reshape(4, -1)
+    bounds = np.dot(to_target, corners)[:3]
+    lowest, highest = bounds.min(axis=1), bounds.max(axis=1)
+    new_affine[:3, 3] = new_affine[:3, :3].dot(lowest)
+    return Grid(tuple(int(np.ceil(extent)) + 1 for extent in highest - lowest), new_affine)
+
+
 def grids_equal(a: Grid, b: Grid, tolerance: float = 0.01) -> bool:
     """Whether two grids have the same shape and no voxel centre differs by more than `tolerance` voxels.
 

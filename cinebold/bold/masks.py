@@ -24,7 +24,8 @@ def build_mask(
 
     Parameters
     ----------
-    kind : "brain"; "gm" (grey-matter probability above `gm_threshold`); or the path of a mask, not 0 inside
+    kind : "brain"; "gm" (grey-matter probability above `gm_threshold`); "none" (the whole grid, air included,
+        whatever the brain masks say); or the path of a mask, not 0 inside
     grid : the grid of the responses
     brain_masks : one mask a run; masks on other grids are resampled (nearest), as they are for `kind` a path
     gm_probseg : grey-matter probabilities in the same space, on any grid (resampled linearly)
@@ -39,6 +40,8 @@ def build_mask(
     which mask took the last ones.
     """
     mask = np.ones(grid.shape, bool)
+    if str(kind) == "none":
+        return mask
     for path in brain_masks:
         mask &= _resampled(path, grid, "nearest") > 0.5
         if not mask.any():

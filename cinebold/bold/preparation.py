@@ -1,5 +1,4 @@
-"""One run's responses: streamed from its file, masked, resampled, cleaned, written as (n_volumes, "
-"n_targets)."""
+"""One run's responses: streamed from its file, masked, resampled, cleaned, written as (n_volumes, n_targets)."""
 
 import logging
 from pathlib import Path
@@ -32,6 +31,7 @@ def prepare_run(
     interpolation: str = "linear",
     progress: bool = False,
     nuisance_npy: str | Path | None = None,
+    standardise: bool = True,
 ) -> dict[str, Any]:
     """Write the cleaned responses of a run.
 
@@ -51,11 +51,14 @@ def prepare_run(
     out_npy : (n_volumes, n_targets) float32, C order; targets in the order of `mask`'s True voxels
     nuisance_npy : where to write what was regressed out, (n_volumes, rank) float64 with orthonormal columns, zero in
         the volumes that are left out (`RunDesign.nuisance`)
+    interpolation : "linear" or "nearest"
+    standardise : z-score the voxels; False: they keep their mean and units, and only what the confounds and the
+        filter bring is regressed out, nothing where there are neither
 
     Returns
     -------
-    A summary for the report. `degrees_of_freedom_lost` counts the independent regressors, the mean included,
-    not the volumes left out; `high_pass_hz` is None where the confounds brought the filter or none was asked
+    A summary for the report. `degrees_of_freedom_lost` counts the independent regressors, the mean included unless it
+    is kept, not the volumes left out; `high_pass_hz` is None where the confounds brought the filter or none was asked
     for.
 
     Raises
@@ -71,15 +74,16 @@ def prepare_run(
     n_targets = operator.shape[0]
     with atomic_path(out_npy) as path:
         _extract(image, operator, confounds.keep, path, memory_mb, progress)
-        constant, tsnr = _clean(path, basis, confounds.keep, memory_mb)
+        constant, tsnr = _clean(path, basis, confounds.keep, memory_mb, standardise)
         if constant.all():
             raise InputError(
                 f"Nothing varies in {image.path} inside the mask ({n_targets} voxels); are the series and the "
                 "mask of one participant and space?"
             )
+    removed = basis if standardise else basis[:, 1:]  # the first column is the constant
     if nuisance_npy is not None:
-        nuisance = np.zeros((image.n_volumes, basis.shape[1]))
-        nuisance[confounds.keep] = basis
+        nuisance = np.zeros((image.n_volumes, removed.shape[1]))
+        nuisance[confounds.keep] = removed
         with atomic_path(nuisance_npy) as path, open(path, "wb") as stream:
             np.save(stream, nuisance)
     if constant.any():
@@ -92,9 +96,11 @@ def prepare_run(
         "n_constant": int(constant.sum()),
         "confounds": confounds.strategy,
         "confound_columns": list(confounds.names),
-        "degrees_of_freedom_lost": basis.shape[1],
+        "degrees_of_freedom_lost": removed.shape[1],
         "high_pass_hz": high_pass_hz if own_cosines else None,
         "tsnr_median": float(np.nanmedian(tsnr)),
+        "standardised": standardise,
+        "interpolation": interpolation,
     }
 
 
@@ -154,7 +160,7 @@ def _with_progress(blocks: Any, image: BoldImage, n_rows: int, progress: bool) -
 
 
 def _clean(
-    path: Path, basis: np.ndarray, keep: np.ndarray, memory_mb: float
+    path: Path, basis: np.ndarray, keep: np.ndarray, memory_mb: float, standardise: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Clean the responses in their file, tile by tile of voxels; returns (constant, tsnr), (n_targets,) "
     "each."""
@@ -166,7 +172,7 @@ def _clean(
         # A new map each time: pages of the last tile leave the memory with it.
         responses = np.lib.format.open_memmap(path, mode="r+")
         tile = np.array(responses[:, start : start + width])
-        qualities.append(clean_tile(tile, basis, keep))
+        qualities.append(clean_tile(tile, basis, keep, standardise=standardise))
         responses[:, start : start + width] = tile
         del responses
     constant = np.concatenate([quality.constant for quality in qualities])

@@ -168,3 +168,25 @@ def test_float32_numerics_at_a_high_mean():
     confounds = np.random.default_rng(2).normal(size=(N, 24))
     exact = clean_responses(values.astype(np.float64), confounds, None, TR, 0.008)
     np.testing.assert_allclose(clean_responses(values, confounds, None, TR, 0.008), exact, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_without_regressors_and_standardising_nothing_changes(dtype):
+    values = series().astype(dtype)
+    values[:, 3] = 5
+    cleaned = clean_responses(values.copy(), None, None, TR, standardise=False)
+    constant = np.arange(V) == 3
+    if dtype == np.float32:
+        np.testing.assert_array_equal(cleaned[:, ~constant], values[:, ~constant])
+    else:
+        np.testing.assert_allclose(cleaned[:, ~constant], values[:, ~constant], rtol=1e-14)
+    assert np.isnan(cleaned[:, 3]).all()
+
+
+def test_unstandardised_is_the_standardised_with_mean_and_scale_put_back():
+    rng = np.random.default_rng(3)
+    values, confounds = series(), rng.normal(size=(N, 4))
+    scored = clean_responses(values.copy(), confounds, None, TR, 0.01)
+    kept = clean_responses(values.copy(), confounds, None, TR, 0.01, standardise=False)
+    np.testing.assert_allclose(kept.mean(axis=0), values.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose((kept - kept.mean(axis=0)) / kept.std(axis=0), scored, atol=1e-8)

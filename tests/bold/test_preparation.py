@@ -10,7 +10,7 @@ from nilearn.image import resample_img
 from nilearn.signal import clean
 
 from cinebold.bold.confounds import Confounds, load_confounds
-from cinebold.bold.grid import Grid, target_grid
+from cinebold.bold.grid import Grid, target_grid, world_grid
 from cinebold.bold.masks import build_mask
 from cinebold.bold.preparation import prepare_run
 from cinebold.errors import InputError
@@ -277,3 +277,58 @@ def test_haxby_slice_equals_nilearn(shared_data, tmp_path):
     np.testing.assert_allclose(responses[:, varies], expected[:, varies] * np.sqrt(n / (n - 1)), atol=1e-4)
     assert np.abs(expected[:, ~varies]).max(initial=0) < 1e-6
     assert varies.sum() == summary["n_targets"] - summary["n_constant"] > 400
+
+
+def test_raw_responses_are_those_of_nilearn_bit_by_bit(run):
+    """As in the project of 2021: nearest neighbours at 3 mm, the whole grid, nothing regressed out, no z-score."""
+    folder, data, _ = run
+    grid = world_grid(SHAPE, AFFINE, 3.0)
+    mask = build_mask("none", grid, brain_masks=[folder / "brain.nii.gz"])
+    confounds = confounds_of(k=0)
+    summary, responses = prepare(
+        folder,
+        grid,
+        mask,
+        confounds,
+        high_pass_hz=None,
+        interpolation="nearest",
+        standardise=False,
+        nuisance_npy=folder / "nuisance.npy",
+    )
+    image = nibabel.load(folder / "bold.nii.gz")
+    expected = resample_img(
+        image, target_affine=np.eye(3) * 3, interpolation="nearest", copy_header=True, force_resample=True
+    ).get_fdata(dtype=np.float32)
+    assert expected.shape[:3] == mask.shape
+    flat = expected.reshape(-1, N).T
+    empty = (flat == 0).all(axis=0)  # beyond the field of view
+    assert 0 < empty.sum() < mask.size / 2
+    np.testing.assert_array_equal(responses[:, ~empty], flat[:, ~empty])
+    assert np.isnan(responses[:, empty]).all()
+    assert summary["n_constant"] == empty.sum()
+    assert summary["degrees_of_freedom_lost"] == 0
+    assert (summary["standardised"], summary["interpolation"]) == (False, "nearest")
+    assert np.load(folder / "nuisance.npy").shape == (N, 0)
+    np.testing.assert_array_equal(np.unique(responses[:, ~empty]), np.unique(flat[:, ~empty]))
+    assert set(np.unique(responses[0, ~empty])) <= set(np.unique(data[..., 0]))
+
+
+def test_unstandardised_responses_lose_their_confounds_and_keep_their_means(run):
+    folder, data, brain = run
+    grid = target_grid(SHAPE, AFFINE, None)
+    confounds = confounds_of(k=3, drop=(0, 7))
+    summary, responses = prepare(
+        folder, grid, brain, confounds, standardise=False, nuisance_npy=folder / "nuisance.npy"
+    )
+    keep = confounds.keep
+    series = data[brain].T.astype(float)[keep]
+    cosine = np.cos(np.pi / N * (np.arange(N) + 0.5))[:, None]
+    regressors = np.hstack([confounds.values, cosine])[keep]
+    regressors -= regressors.mean(axis=0)
+    weights, *_ = np.linalg.lstsq(regressors, series - series.mean(axis=0), rcond=None)
+    np.testing.assert_allclose(responses[keep], series - regressors @ weights, atol=2e-3)
+    assert (responses[~keep] == 0).all()
+    assert summary["degrees_of_freedom_lost"] == 4
+    nuisance = np.load(folder / "nuisance.npy")
+    assert nuisance.shape == (N, 4)
+    np.testing.assert_allclose(nuisance[keep].sum(axis=0), 0, atol=1e-10)  # the constant is not among them

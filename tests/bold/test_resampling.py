@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nilearn.image import resample_img
 
-from cinebold.bold.grid import Grid, grids_equal, target_grid
+from cinebold.bold.grid import Grid, grids_equal, target_grid, world_grid
 from cinebold.bold.masks import build_mask
 from cinebold.bold.resampling import mask_resample_operator
 from cinebold.errors import InputError, SettingError
@@ -238,3 +238,51 @@ class TestMasks:
             build_mask("brain", self.grid, brain_masks=[])
         with pytest.raises(InputError, match="no file"):
             build_mask(tmp_path / "missing.nii.gz", self.grid, brain_masks=[a])
+
+
+OBLIQUE = np.eye(4)
+OBLIQUE[:3, :3] = rotation((0.02, -0.03, 0.2)) * [1.6, 1.7, 2.1]
+OBLIQUE[:3, 3] = [-20, -22, -19]
+
+
+@pytest.mark.parametrize(
+    ("shape", "affine"),
+    [
+        ((113, 136, 113), np.array([[-1.6, 0, 0, 90], [0, 1.6, 0, -126], [0, 0, 1.6, -72], [0, 0, 0, 1]])),
+        ((20, 17, 19), np.array([[-1.6, 0, 0, 90], [0, 1.6, 0, -126], [0, 0, 1.6, -72], [0, 0, 0, 1]])),
+        ((30, 31, 29), np.array([[2.0, 0, 0, -96], [0, 2, 0, -132], [0, 0, 2, -78], [0, 0, 0, 1]])),
+        ((21, 24, 19), np.array([[-1.75, 0, 0, 18], [0, 1.8, 0, -20], [0, 0, 2.3, -21], [0, 0, 0, 1]])),
+        ((20, 21, 22), np.array([[3.0, 0, 0, -30], [0, 3, 0, -31], [0, 0, 3, -29], [0, 0, 0, 1]])),
+        ((21, 24, 19), OBLIQUE),
+    ],
+)
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_nearest_on_the_axes_of_the_world_equals_nilearn_exactly(shape, affine, on_disk, tmp_path):
+    """As the project of 2021 resampled: resample_img(image, target_affine=np.eye(3) * 3, interpolation="nearest").
+
+    The first case is HCP's grid of 1.6 mm, where each eighth voxel lies between two; headers hold affines in float32.
+    """
+    values = np.random.default_rng(0).normal(1000, 10, size=shape).astype(np.float32)
+    image = nibabel.Nifti1Image(values, affine)
+    if on_disk:
+        image.to_filename(tmp_path / "image.nii")
+        image = nibabel.load(tmp_path / "image.nii")
+    expected = resample_img(
+        image, target_affine=np.eye(3) * 3, interpolation="nearest", copy_header=True, force_resample=True
+    )
+    grid = world_grid(shape, image.affine, 3.0)
+    assert grid.shape == expected.shape
+    np.testing.assert_array_equal(grid.affine, expected.affine)
+    mask = build_mask("none", grid, brain_masks=["not read"])
+    assert mask.all()
+    operator = mask_resample_operator(Grid(shape, image.affine), grid, mask, interpolation="nearest")
+    result = (operator @ values.ravel(order="F")).reshape(grid.shape)
+    np.testing.assert_array_equal(result, expected.get_fdata())
+    if shape == (113, 136, 113) and on_disk:
+        assert mask.sum() == 275_354  # the number of that project
+
+
+def test_the_grid_of_the_world_needs_a_voxel_size():
+    for bad in (0.0, -3.0, 500.0, float("nan")):
+        with pytest.raises(SettingError, match="voxel size"):
+            world_grid((20, 20, 20), np.diag([2.0, 2, 2, 1]), bad)
