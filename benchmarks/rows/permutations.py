@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from benchmarks.registry import Row, Setup, row, timed
+from benchmarks.registry import Row, Setup, measure, row, timed
 
 N_RUNS = 4
 BLOCK_VOLUMES = 20
@@ -13,7 +13,9 @@ def block_permutations(setup: Setup) -> Row:
     """10,000 permutations, counted and their maxima taken.
 
     The peer has the same tiles and threads, and responses and predictions that are z-scores before the clock starts.
+    It stays on the CPU.
     """
+    from cinebold.encoding import torch_permutation
     from cinebold.encoding.block_permutation import BlockPermutations, draw_blocks, join_tiles, permute_blocks
     from cinebold.encoding.tiles import one_thread_products, run_tiles
 
@@ -29,11 +31,14 @@ def block_permutations(setup: Setup) -> Row:
     tiles = [slice(start, min(start + 4096, n_voxels)) for start in range(0, n_voxels, 4096)]
 
     def permuted(part: slice) -> BlockPermutations:
-        return permute_blocks(
-            test, [y[:, part] for y in responses], [y[:, part] for y in predictions], scored
-        )
+        runs = [[run[:, part] for run in series] for series in (responses, predictions)]
+        if setup.on_gpu:
+            return torch_permutation.permute_blocks(test, *runs, scored, device=setup.device)
+        return permute_blocks(test, *runs, scored)
 
     def ours() -> BlockPermutations:
+        if setup.on_gpu:
+            return permuted(slice(None))
         found: dict[int, BlockPermutations] = {}
         with one_thread_products() as n_threads:
             run_tiles(lambda part: found.update({part.start: permuted(part)}), tiles, n_threads)
@@ -52,7 +57,7 @@ def block_permutations(setup: Setup) -> Row:
             run_tiles(tile, tiles, n_threads)
 
     permuted(slice(0, 1))  # compiles
-    seconds, peak_mb, _ = timed(ours)
+    measured = measure(setup, ours)
     seconds_peer, _, _ = timed(peer)
     difference = 0.0
     for voxel in np.linspace(0, n_voxels - 1, 20).astype(int):
@@ -64,13 +69,14 @@ def block_permutations(setup: Setup) -> Row:
         difference = max(difference, np.abs(permuted(one).maxima[: len(exact)] - exact).max())
     return Row(
         name="block-permutations",
-        peer=f"predictions permuted and correlated in numpy (float32), {n_peer} permutations timed and scaled",
+        peer=f"predictions permuted and correlated in numpy (float32, CPU), {n_peer} permutations timed and scaled",
         goal=50,
         agreement=float(difference),
         agreement_of="largest difference of permuted r from numpy in float64",
-        seconds_ours=seconds,
         seconds_peer=seconds_peer * n_permutations / n_peer,
-        peak_mb=peak_mb,
+        flops=permutation_flops(n_run * N_RUNS, n_voxels, n_permutations),
+        device=setup.device,
+        **measured.of_row(),
         sizes={
             "n_samples": n_run * N_RUNS,
             "n_voxels": n_voxels,
@@ -78,6 +84,16 @@ def block_permutations(setup: Setup) -> Row:
             "block_volumes": BLOCK_VOLUMES,
         },
     )
+
+
+def permutation_flops(n_samples: int, n_voxels: int, n_permutations: int) -> dict[str, float]:
+    """Tables of block products, 2nBV with B blocks a run, and B additions a run, voxel and permutation."""
+    n_blocks = n_samples // N_RUNS // BLOCK_VOLUMES
+    tables, additions = (
+        2.0 * n_samples * n_blocks * n_voxels,
+        float(n_permutations) * n_blocks * N_RUNS * n_voxels,
+    )
+    return {"float64": tables + additions}
 
 
 def _pooled_r(

@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"name", "peer", "ratio", "goal", "agreement", "seconds_ours", "seconds_peer", "peak_mb", "sizes"}
+KEYS |= {"flops", "rate_share", "peak_device_mb", "device"}
 
 
 @pytest.fixture
@@ -34,10 +35,45 @@ def test_a_quick_row_has_all_its_facts_and_the_peers_answer(command, tmp_path, c
     assert row.keys() >= KEYS and row["name"] == name
     assert row["ratio"] == pytest.approx(row["seconds_peer"] / row["seconds_ours"])
     assert agrees(row["agreement"])
-    assert name in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert name in printed and "GFLOP/s in float64" in printed
 
 
 def test_an_unknown_row_is_refused_with_the_names_there_are(command, capsys):
     with pytest.raises(SystemExit):
         command.main(["--only", "nothing"])
     assert "lasso-path" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_told_in_one_sentence(command, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert command.main(["--quick", "--device", "cuda"]) == 2
+    written = capsys.readouterr()
+    assert not written.out
+    assert written.err.startswith("Device 'cuda' was asked for, but torch") and written.err.count("\n") == 1
+
+
+def test_the_share_of_the_rate_is_the_time_at_that_rate_over_ours(command):
+    from benchmarks.rates import matrix_rates
+    from benchmarks.registry import Row
+
+    flops = {"float32": 6e9, "float64": 1e9}
+    row = Row("a", "b", 1, 0.0, "c", seconds_ours=2.0, seconds_peer=4.0, peak_mb=1.0, flops=flops)
+    assert row.as_json()["rate_share"] is None
+    assert row.with_rates({"float32": 6e9, "float64": 2e9}).as_json()["rate_share"] == pytest.approx(0.75)
+    rates = matrix_rates(size=64)
+    assert rates.keys() == {"float32", "float64"} and min(rates.values()) > 0
+
+
+def test_the_gpu_has_its_memory_counted(command, monkeypatch):
+    import torch
+
+    from benchmarks.registry import Setup, measure
+
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3_000_000)
+    calls = []
+    measured = measure(Setup(device="cuda"), lambda: calls.append(1) or 5)
+    assert measured.result == 5 and len(calls) == 2
+    assert measured.of_row()["peak_device_mb"] == 3
+    assert measure(Setup(), lambda: 5).peak_device_mb is None
