@@ -1,7 +1,7 @@
 """The graph of one participant: BOLD and features in, maps, models and figures out."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from workflows.interfaces.encoding import FitEncodingModel
 from workflows.interfaces.figures import DrawParticipantFigures
 from workflows.interfaces.sinks import StoreDerivatives
 from workflows.interfaces.summary import SummariseParticipant
-from workflows.resources import bounded, fit_gb, preparation_gb
+from workflows.resources import bounded, fit_gb, preparation_gb, voxel_tile_within
 from workflows.specifications import Hardware, ParticipantAnalysis, Run, to_json
 from workflows.stimuli import film_field
 
@@ -58,9 +58,13 @@ def init_participant_wf(
         workflow.connect(design, "design", designs, f"in{number}")
         workflow.connect(design, "summary", design_summaries, f"in{number}")
 
+    voxel_tile = voxel_tile_within(
+        hardware.memory_mb, analysis.runs, analysis.bold, threads, analysis.encoding.voxel_tile
+    )
+    encoding = replace(analysis.encoding, voxel_tile=voxel_tile)
     fit = pe.Node(
         FitEncodingModel(
-            settings_json=to_json(analysis.encoding),
+            settings_json=to_json(encoding),
             delays_s=list(analysis.delays_s),
             num_threads=threads,
             device=hardware.device,
@@ -69,7 +73,7 @@ def init_participant_wf(
         ),
         name="fit",
         n_procs=threads,
-        mem_gb=bounded(fit_gb(analysis.runs, analysis.bold, analysis.encoding.voxel_tile, threads), hardware),
+        mem_gb=bounded(fit_gb(analysis.runs, analysis.bold, encoding.voxel_tile, threads), hardware),
     )
     summary = pe.Node(SummariseParticipant(analysis_json=to_json(analysis)), name="summary")
     figures = pe.Node(

@@ -7,6 +7,9 @@ from workflows.specifications import BoldPreparation, Hardware, Run
 _GB = 1024.0**3
 #: The interpreter with numpy, nibabel and nilearn; with torch on top.
 _PYTHON_GB, _TORCH_GB = 0.25, 0.8
+#: What of the memory a node may ask for.
+_SHARE = 0.95
+_LEAST_VOXEL_TILE = 64
 
 
 def response_bytes(run: Run, preparation: BoldPreparation, voxel_mm: float = 2.0) -> float:
@@ -42,6 +45,25 @@ def fit_gb(
     return _PYTHON_GB + (n_threads * tile + designs + weights) / _GB
 
 
+def voxel_tile_within(
+    memory_mb: int,
+    runs: tuple[Run, ...],
+    preparation: BoldPreparation,
+    n_threads: int,
+    voxel_tile: int = 4096,
+) -> int:
+    """The largest tile, halved from `voxel_tile` down to 64, with which the fit takes no more than there is.
+
+    Tiles change no result beyond 1e-6 (float32 maps and weights were the same to the byte wherever that was
+    measured): a product over fewer columns may sum in another order.
+    """
+    while voxel_tile > _LEAST_VOXEL_TILE and (
+        fit_gb(runs, preparation, voxel_tile, n_threads) > _SHARE * memory_mb / 1024
+    ):
+        voxel_tile = max(voxel_tile // 2, _LEAST_VOXEL_TILE)
+    return voxel_tile
+
+
 def bounded(needed_gb: float, hardware: Hardware) -> float:
     """No node asks for more than there is: the scheduler would never start it."""
-    return min(needed_gb, 0.95 * hardware.memory_mb / 1024)
+    return min(needed_gb, _SHARE * hardware.memory_mb / 1024)
