@@ -6,53 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bids_app.map_descriptions import GROUP_STATISTICS, STATISTICS  # noqa: F401 (for those who write maps)
 from bids_app.recipe import Recipe, first_difference, load_recipe, recipe_toml
 from cinebold import __version__
 from cinebold.errors import InputError, SettingError
 from cinebold.files import read_json, write_json, write_text
 from workflows.specifications import FeatureSpace, GroupMember, Run
-
-#: What each map is, by its `stat-` label: the sidecars and docs/outputs.md say the same.
-STATISTICS: dict[str, dict[str, str]] = {
-    "r": {
-        "Description": "Pearson correlation of predicted and measured responses in held-out runs, the mean over runs "
-        "weighted by their volumes",
-        "Units": "arbitrary",
-    },
-    "rsquared": {
-        "Description": "Coefficient of determination (1 - SSE/SST) pooled over the held-out runs, each centred on its "
-        "mean; it can be negative",
-        "Units": "arbitrary",
-    },
-    "alpha": {
-        "Description": "Chosen unit-free penalty of the model fitted to all runs",
-        "Units": "arbitrary",
-    },
-    "p": {
-        "Description": "One-sided p value of r under circular shifts of the predictions within the runs, permuted r "
-        "multiplied by sqrt(2) for the coupling of leave-one-run-out folds"
-    },
-    "q": {"Description": "Benjamini-Hochberg adjusted p value over the analysed voxels"},
-    "z": {"Description": "Normal quantile of 1 - p"},
-    "noiseceiling": {
-        "Description": "Highest r that a single showing allows, the root of the mean correlation between responses to "
-        "repeated showings of a film",
-        "Units": "arbitrary",
-    },
-    "weight": {
-        "Description": "Weights of a feature space's components, summed over the delays; the fourth axis is the "
-        "component"
-    },
-}
-
-#: The same for the group level.
-GROUP_STATISTICS: dict[str, dict[str, str]] = {
-    "r": {"Description": "Mean held-out r over the participants, through Fisher's z", "Units": "arbitrary"},
-    "weight": {"Description": "Mean weights over the participants; the fourth axis is the component"},
-    "t": {"Description": "One-sample t statistic across participants, of Fisher's z of r or of the weights"},
-    "p": {"Description": "Two-sided p value of t"},
-    "q": {"Description": "Benjamini-Hochberg adjusted p value, within each component"},
-}
 
 _IGNORED = (
     "*.html", "figures", "**/figures", "*_statmap.*", "*_timeseries.*", "*.h5", "models", "models/**", "tpl-*/",

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 from cinebold.design.loadings import with_fixed_sign
-from cinebold.files import read_json
 from cinebold.plotting.curves import alpha_histogram, delay_profile, score_histogram
 from cinebold.plotting.design import design_figure, stretches
 from cinebold.plotting.figure_set import FigureSet
@@ -279,11 +278,9 @@ def map_top(values: np.ndarray) -> float:
 def _load_model(prefix: str | Path | None) -> Any:
     if prefix is None or not Path(f"{prefix}.json").exists():
         return None
-    from cinebold.encoding.lstm_model import LSTMModel
-    from cinebold.encoding.model import EncodingModel
+    from cinebold.encoding.lstm_model import load_model
 
-    kind = LSTMModel if "n_hidden" in read_json(f"{prefix}.json") else EncodingModel
-    return kind.load(prefix)
+    return load_model(prefix)
 
 
 def _load_designs(paths: Sequence[str | Path]) -> list[Any]:

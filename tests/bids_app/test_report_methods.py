@@ -68,6 +68,22 @@ def test_what_did_not_run_is_not():
         ({"bold": {"mask": "brain", "confounds": "scrubbing"}}, {"behzadi2007"}, {"power2014"}),
         ({"spaces": [{"name": "lowlevel", "extractor": "low_level"}]}, {"nishimoto2011", "feichtenhofer2019"}, set()),
         ({"spaces": [{"name": "s", "extractor": "slowfast_r50", "random_weights": True}]}, {"kay2017"}, set()),
+        ({"spaces": [{"name": "s", "extractor": "alexnet"}]}, {"kay2017"}, {"krizhevsky2014", "deng2009"}),
+        ({"spaces": [{"name": "s", "extractor": "s3d"}]}, {"fan2021"}, {"xie2018", "kay2017", "torchvision"}),
+        ({"encoding": {"estimator": "banded_ridge", "n_candidates": 100}}, {"hoerl1970"}, {"nunez2019", "dupre2022"}),
+        ({"encoding": {"estimator": "elastic_net", "l1_ratio": 0.3}}, {"hoerl1970"}, {"zou2005", "friedman2010"}),
+        ({"encoding": {"estimator": "ols"}}, {"hoerl1970"}, set()),
+        ({"encoding": {"estimator": "lstm"}}, set(), {"hochreiter1997", "hoerl1970"}),
+        ({"encoding": {"estimator": "ridge", "hrf": "spm"}}, {"dale1999"}, {"friston1998"}),
+        ({"encoding": {"estimator": "ridge", "hrf": "glover"}}, {"dale1999"}, {"glover1999"}),
+        ({"encoding": {"estimator": "ridge", "hrf": "none"}, "delays_s": [0.0]}, {"dale1999"}, set()),
+        ({"encoding": {"estimator": "ridge", "variance_partitioning": True}}, set(), {"dupre2022"}),
+        ({"encoding": {"estimator": "ridge", "layers": True}}, set(), {"wen2018"}),
+        ({"encoding": {"estimator": "ridge", "ceiling": "split-half"}}, set(), {"spearman1910", "brown1910"}),
+        ({"encoding": {"estimator": "ridge", "ceiling": "explainable-variance"}}, set(), {"sahani2003", "hsu2004"}),
+        ({"encoding": {"estimator": "ridge", "ceiling": "ncsnr"}}, set(), {"allen2022"}),
+        ({"encoding": {"estimator": "ols", "n_permutations": 9, "permutation_scheme": "block"}}, set(), {"winkler2015"}),
+        ({"n_family_wise": 3}, set(), {"nichols2002"}),
     ],
 )  # fmt: skip
 def test_each_choice_has_its_references(change, gone, come):
@@ -80,6 +96,44 @@ def test_each_choice_has_its_references(change, gone, come):
 def test_standardisation_is_said_when_it_ran():
     said = [methods_markdown(FULL | {"encoding": {"standardise": on}}) for on in (True, False)]
     assert ["feature space was standardised" in text for text in said] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "said", "coupled"),
+    [
+        ({"scheme": "leave-one-run-out"}, "Each run was predicted from the other runs", True),
+        ({"scheme": "k-fold", "n_folds": 4}, "parted into 4 groups", True),
+        ({"scheme": "split", "test": ["task-test"]}, "held-out data (task-test)", False),
+        (
+            {"scheme": "leave-one-stimulus-out", "n_folds": 5},
+            "Films were held out wherever they were shown",
+            True,
+        ),
+        ({"scheme": "split", "test": ["task-test"], "shared_films": "refuse"}, "No film was allowed", False),
+    ],
+)
+def test_every_scheme_is_told(scheme, said, coupled):
+    text = methods_markdown(FULL | {"encoding": FULL["encoding"] | {"cross_validation": scheme}})
+    assert said in text
+    assert ("√2" in text) is coupled
+
+
+def test_the_2021_choices_are_told():
+    text = methods_markdown(
+        FULL
+        | {
+            "bold": {"mask": "none", "resolution_mm": 3, "interpolation": "nearest", "confounds": "none",
+                     "high_pass_hz": None, "standardise": False},
+            "encoding": {"estimator": "lasso", "standardise": "volumes", "intercept": "all", "hrf": "none"},
+            "delays_s": [0.0],
+            "low_pass": "box",
+            "runs": [],
+        }
+    )  # fmt: skip
+    for part in ("whole field of view, resampled to 3 mm by their nearest neighbours", "neither cleaned nor",
+                 "each volume were standardised across features", "one intercept", "without a delay"):  # fmt: skip
+        assert part in text, part
+    assert "regressed out" not in text
 
 
 def test_text():

@@ -36,3 +36,17 @@ def test_what_is_right_is_left_alone_and_what_is_wrong_is_replaced(tmp_path):
     store(tmp_path, text="2")
     assert target.read_text() == "2"
     assert {path.name for path in target.parent.iterdir()} == {target.name, "sub-01_stat-r_statmap.json"}
+
+
+def test_a_map_of_a_feature_space_has_its_own_words(tmp_path):
+    source = tmp_path / "stat-r_desc-conv1_statmap.nii.gz"
+    source.write_text("1")
+    StoreDerivatives(
+        in_files=[str(source)],
+        prefixes=[str(tmp_path / "out" / "sub-01")],
+        specific_json=json.dumps(
+            {"r": {"Units": "arbitrary", "Description": "joint"}, "r_desc": {"Description": "alone"}}
+        ),
+    ).run(cwd=str(tmp_path))
+    sidecar = json.loads((tmp_path / "out" / "sub-01_stat-r_desc-conv1_statmap.json").read_text())
+    assert sidecar == {"Units": "arbitrary", "Description": "alone"}

@@ -20,7 +20,9 @@ class _InputSpec(StageInputSpec):
     separator = traits.Str("_", usedefault=True)
     sidecar_json = traits.Str("{}", usedefault=True, desc="what the sidecar of every file says")
     specific_json = traits.Str(
-        "{}", usedefault=True, desc="what it says besides, by file name or by the `stat-` label in it"
+        "{}",
+        usedefault=True,
+        desc="what it says besides, by file name or by the `stat-` label in it, with `_desc` where it has a `desc-`",
     )
 
 
@@ -46,7 +48,9 @@ class StoreDerivatives(StageInterface):
             target = Path(prefix + inputs.separator + source.name)
             store(source, target)
             stored.append(str(target))
-            sidecar = common | specific.get(_statistic(source.name), {}) | specific.get(source.name, {})
+            sidecar = common.copy()
+            for key in (*_statistics(source.name), source.name):
+                sidecar |= specific.get(key, {})
             if sidecar:
                 stem = target.name.removesuffix(".gz").rpartition(".")[0]
                 _write_if_changed(target.with_name(f"{stem}.json"), json.dumps(sidecar, indent=2) + "\n")
@@ -66,9 +70,15 @@ def _write_if_changed(path: Path, text: str) -> None:
         write_text(path, text)
 
 
-def _statistic(name: str) -> str:
-    """The `stat-` label of a file name, or the empty string."""
-    return next((part.removeprefix("stat-") for part in name.split("_") if part.startswith("stat-")), "")
+def _statistics(name: str) -> list[str]:
+    """What a file name says of its statistic: its `stat-` label, and that with `_desc` where it has a `desc-` too.
+
+    >>> _statistics("stat-r_statmap.nii.gz"), _statistics("stat-r_desc-conv1_statmap.nii.gz"), _statistics("x.tsv")
+    (['r'], ['r', 'r_desc'], [])
+    """
+    entities = dict(part.partition("-")[::2] for part in name.split("_"))
+    found = [entities["stat"]] if "stat" in entities else []
+    return [*found, *(f"{label}_desc" for label in found if "desc" in entities)]
 
 
 def maps_by_statistic(paths: list[str]) -> dict[str, str]:

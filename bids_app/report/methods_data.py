@@ -1,0 +1,178 @@
+"""Sentences of the methods text on the data: inputs, features, responses, design."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bids_app.report.summaries import is_number, mapping_of, mappings_of, plural, sequence_of, version_of
+
+
+def inputs_sentences(summary: Mapping[str, Any]) -> list[str]:
+    """Datasets and programs that came before."""
+    fmriprep = version_of(summary, "fmriprep")
+    runs = mappings_of(summary, "runs")
+    films = {film.get("name") for run in runs for film in mappings_of(run, "films")} - {None}
+    counts = f"{plural(len(runs), 'run')} with {plural(len(films), 'film')}" if runs and films else ""
+    return [
+        "Inputs were organised by the Brain Imaging Data Structure [@gorgolewski2016]"
+        + (
+            f" and queried with PyBIDS {version_of(summary, 'pybids')} [@yarkoni2019]."
+            if version_of(summary, "pybids")
+            else "."
+        ),
+        f"Images had been preprocessed with fMRIPrep{fmriprep and ' ' + fmriprep} [@esteban2019]"
+        + (
+            f"; {counts} were analysed in the space {summary['space']}."
+            if counts and summary.get("space")
+            else "."
+        ),
+    ]
+
+
+def features_sentences(summary: Mapping[str, Any]) -> list[str]:
+    """What was computed from the films."""
+    sentences = []
+    for space in mappings_of(summary, "spaces"):
+        describe = _EXTRACTORS.get(str(space.get("extractor")))
+        name, extractor = space.get("name", "?"), space.get("extractor", "?")
+        text = describe(space, summary) if describe else f"were computed with the extractor {extractor}."
+        sentences.append(f"The features of the space “{name}” {text}")
+        if space.get("random_weights"):
+            sentences.append(
+                "The network had RANDOM weights: these features say nothing about a trained network."
+            )
+    return sentences
+
+
+def _motion_energy(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    version = version_of(summary, "pymoten")
+    return (
+        "are motion energy: the responses of a pyramid of spatio-temporal Gabor filters to the luminance of the film "
+        f"[@adelson1985; @nishimoto2011], computed with pymoten{version and ' ' + version} [@pymoten]."
+    )
+
+
+def _low_level(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    return "are low-level descriptions of the frames: luminance, contrast, difference to the frame before, and cuts."
+
+
+def _slowfast(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    version = version_of(summary, "pytorchvideo")
+    trained = "" if space.get("random_weights") else ", trained on Kinetics-400 [@kay2017]"
+    own = mapping_of(space, "parameters").get("windows") == "neurohackademy2021"
+    windows = ", on windows of 72 frames around each frame as in the project of 2021" if own else ""
+    return (
+        f"are activations of a SlowFast R50 network [@feichtenhofer2019]{trained}, as implemented in "
+        f"PyTorchVideo{version and ' ' + version} [@fan2021]{windows}."
+    )
+
+
+def _alexnet(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    given = mapping_of(space, "parameters")
+    trained = "" if space.get("random_weights") else ", trained on ImageNet [@deng2009]"
+    log = "" if given.get("log") is False or given.get("layer") == "fc8" else ", on a logarithmic scale"
+    return (
+        f"are activations of the layer {given.get('layer', 'conv1')} of AlexNet [@krizhevsky2014]{trained}, as "
+        f"implemented in torchvision {version_of(summary, 'torchvision')} [@torchvision], frame by frame{log}."
+    )
+
+
+def _s3d(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    given = mapping_of(space, "parameters")
+    trained = "" if space.get("random_weights") else ", trained on Kinetics-400 [@kay2017]"
+    windows = "whole clips" if given.get("whole_clip") else "windows of the film"
+    return (
+        f"are activations ({given.get('layer', 'logits')}) of an S3D network [@xie2018]{trained}, as implemented in "
+        f"torchvision {version_of(summary, 'torchvision')} [@torchvision], over {windows}."
+    )
+
+
+_EXTRACTORS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]] = {
+    "motion_energy": _motion_energy,
+    "low_level": _low_level,
+    "slowfast_r50": _slowfast,
+    "alexnet": _alexnet,
+    "s3d": _s3d,
+}
+
+
+def responses_sentences(summary: Mapping[str, Any]) -> list[str]:
+    """What was done to the responses."""
+    bold = mapping_of(summary, "bold")
+    if not bold:
+        return []
+    masks = {"gm": "grey matter", "brain": "the brain", "none": "the whole field of view"}
+    mask = masks.get(str(bold.get("mask")), "a mask given by the user")
+    resolution = bold.get("resolution_mm")
+    how = " by their nearest neighbours" if bold.get("interpolation") == "nearest" else ""
+    grid = f", resampled to {resolution:g} mm{how}" if is_number(resolution) else ""
+    sentences = [f"Responses are the voxels of {mask}{grid}."]
+    strategy = bold.get("confounds")
+    regressed = []
+    if strategy and strategy != "none":
+        extra = {"compcor": "; @behzadi2007", "scrubbing": "; @power2014"}.get(str(strategy), "")
+        version = version_of(summary, "nilearn")
+        regressed.append(
+            f"the confounds of the strategy “{strategy}” of nilearn{version and ' ' + version} "
+            f"[@nilearn; @wang2024{extra}]"
+        )
+    # Strategies that bring fMRIPrep's cosines need no others: what each run says is what was done.
+    filtered = [run.get("high_pass_hz") for run in mappings_of(summary, "runs")] or [bold.get("high_pass_hz")]
+    high_pass = next((value for value in filtered if is_number(value)), None)
+    if high_pass is not None:
+        regressed.append(f"drifts slower than {high_pass:g} Hz (discrete cosines)")
+    standardised = bold.get("standardise", True)
+    if regressed:
+        sentences.append(
+            f"In each run {' and '.join(regressed)} were regressed out"
+            + (" and each voxel was standardised." if standardised else "; voxels kept their units.")
+        )
+    elif not standardised:
+        sentences.append("They were neither cleaned nor standardised.")
+    return sentences
+
+
+def design_sentences(summary: Mapping[str, Any]) -> list[str]:
+    """How features came onto the volumes."""
+    low_pass = {"lanczos": "a Lanczos filter [@duchon1979]", "box": "the mean over each volume's duration"}
+    delays = [delay for delay in sequence_of(summary, "delays_s") if is_number(delay)]
+    pca = mapping_of(summary, "encoding").get("pca")
+    sentences = []
+    if str(summary.get("low_pass")) in low_pass:
+        sentences.append(
+            f"Features were brought to the times of the volumes with {low_pass[summary['low_pass']]}."
+        )
+    encoding = mapping_of(summary, "encoding")
+    if encoding.get("standardise") == "volumes":
+        sentences.append("The features of each volume were standardised across features.")
+    steps = ["standardised"] if encoding.get("standardise") in ("features", True) else []
+    if is_number(pca):
+        kept = f"{100 * pca:g} % of the variance" if pca < 1 else plural(int(pca), "component")
+        steps.append(f"reduced by principal component analysis [@jolliffe2016] to {kept}")
+    if steps:
+        sentences.append(f"With the training data alone each feature space was {' and '.join(steps)}.")
+    response = _RESPONSES.get(str(encoding.get("hrf")))
+    if response:
+        sentences.append(
+            f"The components were convolved with the canonical haemodynamic response {response}."
+        )
+    elif delays == [0]:
+        sentences.append(
+            "The haemodynamic response was not modelled: features and responses meet without a delay."
+        )
+    elif delays:
+        listed = ", ".join(f"{delay:g}" for delay in delays)
+        beside = " of the linear model" if encoding.get("estimator") == "lstm" else ""
+        sentences.append(
+            f"The haemodynamic response{beside} was left free by a finite impulse response model [@dale1999] with "
+            f"delays of {listed} s."
+        )
+    confounds = mapping_of(summary, "bold").get("confounds")
+    if confounds and (confounds != "none" or mapping_of(summary, "bold").get("high_pass_hz")):
+        sentences.append(
+            "Drift and confounds were regressed out of the delayed features of each run as they were out of the "
+            "responses."
+        )
+    return sentences
+
+
+_RESPONSES = {"spm": "of SPM [@friston1998]", "glover": "of Glover [@glover1999]"}
