@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
 
 _GRADIENT_NORM = 1.0
+#: Deviation of a gate's drive by the inputs at the start: small, so that the network begins next to linear.
+_INPUT_SCALE = 0.3
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,11 @@ class LSTMSettings:
     n_components: int = 100  #: principal components of the training responses that the network learns from
     penalty: float = 10.0  #: of the read-out while the network learns, relative (`NetworkTraining`)
     learning_rate: float = 0.01
-    weight_decay: float = 1e-3
+    weight_decay: float = 1.0  #: of AdamW: a share of the weights, times the learning rate, an epoch
     dropout: float = 0.0  #: share of the inputs that are silenced, others for each run and epoch
-    max_epochs: int = 200
-    patience: int = 25  #: epochs without a better validation score before training ends
+    max_epochs: int = 300
+    patience: int = 30  #: epochs without a better validation score before training ends
+    max_inner_folds: int = 5  #: more would be as many more networks
     #: of the read-out of each voxel, relative; None: the grid of ridge
     readout_alphas: tuple[float, ...] | None = None
 
@@ -39,6 +42,7 @@ class LSTMSettings:
             ("n_components", 1),
             ("max_epochs", 1),
             ("patience", 1),
+            ("max_inner_folds", 1),
             ("weight_decay", 0),
         ):
             if not getattr(self, name) >= least:
@@ -233,7 +237,9 @@ class NetworkTraining:
         with torch.no_grad():
             for name, value in self.module.named_parameters():
                 if name.startswith("weight_ih"):
-                    drawn = torch.randn(value.shape, generator=self.random) / value.shape[1] ** 0.5
+                    drawn = torch.randn(value.shape, generator=self.random) * (
+                        _INPUT_SCALE / value.shape[1] ** 0.5
+                    )
                 elif name.startswith("weight_hh"):
                     gates = torch.randn((4, hidden, hidden), generator=self.random)
                     drawn = torch.linalg.qr(gates)[0].reshape(4 * hidden, hidden)

@@ -17,16 +17,14 @@ from cinebold.encoding.fit import EncodingResult, fit_encoding_model
 from cinebold.encoding.folds import TrainingSet, outer_folds, whole_set
 from cinebold.encoding.lstm import LSTMSettings, repeatable_products
 from cinebold.encoding.lstm_model import LSTMModel
-from cinebold.encoding.lstm_training import TrainedNetworks, fit_readout, train_networks
+from cinebold.encoding.lstm_training import TrainedNetworks, train_networks
 from cinebold.encoding.permutation import draw_test
 from cinebold.encoding.ridge import RidgeSolver
 from cinebold.encoding.rows import stack_rows
-from cinebold.encoding.scores import HeldOutSums, held_out_r, held_out_rsquared
 from cinebold.encoding.settings import EncodingSettings
-from cinebold.encoding.significance import p_values
-from cinebold.encoding.tile_fit import FitMaps, FitPlan, add_sums, predict_rows, read_tile
+from cinebold.encoding.tile_fit import FitMaps, FitPlan, fit_tile
 from cinebold.encoding.tiles import one_thread_products, run_tiles
-from cinebold.encoding.training import held_out_sums, prepare_training
+from cinebold.encoding.training import prepare_training
 from cinebold.errors import SettingError
 
 logger = logging.getLogger(__name__)
@@ -46,8 +44,8 @@ def fit_lstm_model(
 
     The network reads the component scores of all feature spaces, each space divided by its unit, without delays: it
     finds the lag by itself. Its states are read out by ridge, each voxel's alpha chosen by inner folds
-    (`lstm_training`). Rows, folds, reducers, scores and permutation test are those of the ridge, so that
-    the maps of both can be compared voxel by voxel. Rows that are not scored stay in the sequences.
+    (`lstm_training.TrainedNetworks`). Rows, folds, reducers, scores and permutation test are those of the ridge,
+    so that the maps of both can be compared voxel by voxel. Rows that are not scored stay in the sequences.
 
     Parameters
     ----------
@@ -107,14 +105,12 @@ def fit_lstm_model(
             repeats=(),
         )
         maps = FitMaps(plan, n_targets)
-        maps.weights = np.full((final.network.n_hidden, n_targets), np.nan, dtype=np.float32)
+        maps.weights = np.full((final.states.features.shape[1], n_targets), np.nan, dtype=np.float32)
         tiles = [
             slice(start, min(start + settings.voxel_tile, n_targets))
             for start in range(0, n_targets, settings.voxel_tile)
         ]
-        run_tiles(
-            lambda part: _fit_tile(plan, maps, part, responses, outer, final), tiles, n_threads, progress
-        )
+        run_tiles(lambda part: fit_tile(plan, maps, part, responses), tiles, n_threads, progress)
 
     found = maps.by_statistic()
     del found["alpha"]
@@ -139,57 +135,12 @@ def fit_lstm_model(
         reducers=final.states.reducers,
         tr_s=designs[0].tr_s,
         network=final.network,
-        readout=maps.weights,
+        readout=maps.weights[: final.network.n_hidden].copy(),
         intercept=maps.intercept,
         names={space: tuple(designs[0].names.get(space, ())) for space in final.states.reducers},
         card=diagnostics,
     )
     return EncodingResult(maps=found, model=model, diagnostics=diagnostics, warnings=warnings)
-
-
-def _fit_tile(
-    plan: FitPlan,
-    maps: FitMaps,
-    part: slice,
-    responses: Sequence[np.ndarray],
-    outer: Sequence[TrainedNetworks],
-    final: TrainedNetworks,
-) -> None:
-    """The read-outs of some voxels, their scores and their test, from one reading of their responses."""
-    y, means, valid = read_tile(responses, plan.rows, part, plan.settings.intercept)
-    if not valid.any():
-        return
-    y, targets = y[:, valid], np.arange(part.start, part.stop)[valid]
-    held_out: dict[int, HeldOutSums] = {}
-    prediction = np.zeros_like(y)
-    for number, networks in enumerate(outer):
-        states = networks.states
-        cells = states.statistics(y, sorted({*states.train, *states.test}))
-        trained = fit_readout(networks, y, plan.alphas, cells)
-        add_sums(held_out, held_out_sums(states, trained.weights, y, cells))
-        predict_rows(states, trained.weights, plan.rows, prediction)
-        maps.freedom[number, targets] = _freedom(networks, trained.weights, trained.alpha_index, plan)
-    r = held_out_r(list(held_out.values()))
-    maps.fill("r", targets, r)
-    maps.fill("rsquared", targets, held_out_rsquared(list(held_out.values())))
-    if plan.test is not None:
-        n_at_least, maps.maxima[part.start] = plan.test.permute(plan.rows, plan.scored, y, prediction, r)
-        maps.fill("p", targets, p_values(n_at_least, plan.settings.n_permutations))
-
-    trained = fit_readout(final, y, plan.alphas)
-    maps.alpha_index[targets] = trained.alpha_index
-    maps.freedom[-1, targets] = _freedom(final, trained.weights, trained.alpha_index, plan)
-    maps.weights[:, targets] = trained.weights
-    statistics = trained.statistics
-    maps.intercept[targets] = statistics.mean_y + means[valid] - statistics.mean_x @ trained.weights
-    maps.valid[targets] = True
-
-
-def _freedom(
-    networks: TrainedNetworks, weights: np.ndarray, alpha_index: np.ndarray, plan: FitPlan
-) -> np.ndarray:
-    alphas = np.asarray(plan.alphas, dtype=np.float64)[alpha_index]
-    return networks.states.solver.degrees_of_freedom(weights, alphas)
 
 
 def _all_of(
@@ -243,7 +194,7 @@ def _describe(
         del facts[name]
     facts["alpha_choice"] = "of the read-out from the states: " + facts["alpha_choice"]
     for training, own in zip([*facts["folds"], facts["final"]], networks, strict=True):
-        training |= own.diagnostics() | {"n_columns": own.network.n_columns, "n_states": own.network.n_hidden}
+        training |= own.diagnostics()
     settings = asdict(lstm)
     settings["readout_alphas"] = [float(alpha) for alpha in plan.alphas]
     return facts | {

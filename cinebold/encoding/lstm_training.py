@@ -1,6 +1,6 @@
-"""Networks of a training set: how long to train them, and the read-out of every voxel from their states."""
+"""Networks of a training set: how long to train them, and their states as columns for ridge."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,28 +9,26 @@ import numpy as np
 from cinebold.design.run_design import RunDesign
 from cinebold.encoding.lstm import LSTMNetwork, LSTMSettings, NetworkTraining
 from cinebold.encoding.preprocessing import SpaceReducer
+from cinebold.encoding.response_components import response_components
 from cinebold.encoding.ridge import RidgeSolver
-from cinebold.encoding.ridge_path import choose
 from cinebold.encoding.rows import Rows
-from cinebold.encoding.scores import HeldOutSums, held_out_rsquared
+from cinebold.encoding.scores import HeldOutSums
 from cinebold.encoding.statistics import accumulate
-from cinebold.encoding.training import CellStatistics, PreparedTraining, Trained
-from cinebold.errors import InputError
-
-#: Voxels that are read at once for the components of the responses; another number would change roundings.
-_TILE = 2048
-#: Directions beyond those that are kept, and rounds of the power iteration.
-_OVERSAMPLING = 10
-_N_ROUNDS = 3
+from cinebold.encoding.training import PreparedTraining
 
 
 @dataclass(frozen=True)
 class TrainedNetworks:
-    """A training set with hidden states for columns, and the same of each of its inner folds."""
+    """A training set whose columns are hidden states, ready for `training.train` on tiles of voxels.
 
-    network: LSTMNetwork  #: trained on all training rows for `n_epochs`
-    states: PreparedTraining  #: its columns are the network's states
-    inner: tuple[PreparedTraining, ...]  #: with the states of networks that never saw the fold's test rows
+    The first `network.n_hidden` columns are the states of the network that was trained on all training rows; then
+    come those of each inner fold's network, which never saw the fold's test rows. States of rows that a network has
+    learned from are too good to choose alphas by, so the solver of an inner fold looks at its own network's alone;
+    the solver of the whole set at the first (`BlockRidge`).
+    """
+
+    network: LSTMNetwork
+    states: PreparedTraining
     n_epochs: int
     validation: tuple[float, ...]  #: R2 of the response components after each epoch, the first one untrained
     n_components: int
@@ -41,7 +39,52 @@ class TrainedNetworks:
             "n_epochs": self.n_epochs,
             "validation_rsquared": [float(score) for score in self.validation],
             "n_response_components": self.n_components,
+            "n_inputs": self.network.n_columns,
+            "n_columns": self.network.n_hidden,
         }
+
+
+class BlockRidge:
+    """Ridge on some consecutive columns; weights of the others are 0.
+
+    Parameters
+    ----------
+    gram : (n_columns, n_columns) centred X'X of the training rows, of all columns
+    """
+
+    default_alphas = RidgeSolver.default_alphas
+
+    def __init__(self, gram: np.ndarray, n_samples: int, block: slice) -> None:
+        self._ridge = RidgeSolver(np.ascontiguousarray(gram[block, block]), n_samples)
+        self._block = block
+
+    def weights(self, cross: np.ndarray, total: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+        """Weights (n_columns, n_targets) at each target's own alpha (n_targets,)."""
+        weights = np.zeros_like(cross)
+        weights[self._block] = self._ridge.weights(cross[self._block], total, alphas)
+        return weights
+
+    def held_out_sums(
+        self,
+        cross: np.ndarray,
+        total: np.ndarray,
+        test_gram: np.ndarray,
+        test_cross: np.ndarray,
+        alphas: Sequence[float],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of y * prediction and of prediction^2, (n_alphas, n_targets), over centred test rows."""
+        block = self._block
+        return self._ridge.held_out_sums(
+            cross[block], total, test_gram[block, block], test_cross[block], alphas
+        )
+
+    def degrees_of_freedom(self, weights: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+        """Of weights found at each target's alpha (n_targets,), given the states."""
+        return self._ridge.degrees_of_freedom(weights[self._block], alphas)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Condition number and effective rank of the states' Gram matrix."""
+        return self._ridge.diagnostics()
 
 
 def train_networks(
@@ -60,9 +103,9 @@ def train_networks(
     predicted by its network, with a read-out fitted on its training rows; training ends when the R2 pooled over the
     inner folds has not risen for `patience` epochs. The network of the whole training set starts from the
     same weights and learns for the number of epochs that was best. Inner folds are those that choose alphas
-    (`folds.inner_folds`), so every training run is the validation run once; that is steadier than one
-    fixed run, and the states of the inner networks at their best epoch are those by which each voxel's
-    alpha is chosen (`fit_readout`).
+    (`folds.inner_folds`), so every training run is the validation run once, which is steadier than one fixed
+    run; where there are more than `max_inner_folds`, so many of them are drawn from the seed. The states of
+    the inner networks at their best epoch are those by which each voxel's alpha is chosen.
 
     What the network learns from are the leading principal components of the training responses, each voxel scaled
     to unit variance: an error summed over voxels is the same in any orthonormal basis, and only components of
@@ -76,6 +119,7 @@ def train_networks(
     prepared : with `delays` of (0,); its reducers and folds are used
     responses : one (n_volumes, n_targets) a run; only training rows are read
     """
+    prepared = _fewer_inner_folds(prepared, settings.max_inner_folds, seed)
     fold, centre_runs = prepared.fold, prepared.settings.intercept == "run"
     columns = [undelayed_columns(prepared.reducers, design.features, design.has_film) for design in designs]
     forbidden = rows.films_of(fold.test) if fold.test.any() else np.zeros(len(rows.film_ids), dtype=bool)
@@ -101,25 +145,22 @@ def train_networks(
             centre_runs=centre_runs,
         )
 
-    def on_states(states: Sequence[np.ndarray], train_cells: Sequence[int]) -> PreparedTraining:
-        stacked = np.zeros((len(rows), states[0].shape[1]))
+    def stacked(states: Sequence[np.ndarray]) -> np.ndarray:
+        everywhere = np.zeros((len(rows), states[0].shape[1]))
         for run, own in zip(runs, states, strict=True):
-            stacked[in_run[run]] = cleaned(own, designs[run].nuisance)
-        return _with_columns(prepared, stacked, rows, train_cells)
+            everywhere[in_run[run]] = cleaned(own, designs[run].nuisance)
+        return everywhere
 
     trainings = [start(inner.train) for inner in fold.inner]
     validation: list[float] = []
-    best: list[PreparedTraining] = []
+    best: list[np.ndarray] = []
     n_epochs = 0
     for epoch in range(settings.max_epochs + 1):
         if epoch:
             for training in trainings:
                 training.epoch()
-        inner = [
-            on_states(training.states(), train_cells)
-            for training, (train_cells, _) in zip(trainings, prepared.inner, strict=True)
-        ]
-        score = _validation_rsquared(prepared, inner, targets)
+        inner = [stacked(training.states()) for training in trainings]
+        score = _validation_rsquared(prepared, rows, inner, targets)
         if not validation or score > max(validation):
             n_epochs, best = epoch, inner
         validation.append(score)
@@ -130,47 +171,23 @@ def train_networks(
     for _ in range(n_epochs):
         whole.epoch()
     network = whole.network()
-    stacked = np.zeros((len(rows), network.n_hidden))
+    states = stacked([network.states(trained_columns[run]) for run in runs])
     predicts = fold.predicts | fold.test
     for run, own in enumerate(in_run):
-        nuisance = designs[run].nuisance
-        if run in runs:
-            stacked[own] = cleaned(network.states(trained_columns[run]), nuisance)
-        if predicts[own].any():
-            mine = predicts[own]
-            stacked[np.flatnonzero(own)[mine]] = cleaned(network.states(columns[run]), nuisance)[mine]
-    states = _with_columns(prepared, stacked, rows, prepared.train)
-    return TrainedNetworks(network, states, tuple(best), n_epochs, tuple(validation), targets.shape[1])
-
-
-def fit_readout(
-    trained: TrainedNetworks,
-    responses: np.ndarray,
-    alphas: Sequence[float],
-    statistics: CellStatistics | None = None,
-) -> Trained:
-    """Ridge from states to responses, each voxel's alpha chosen by the inner folds' own networks.
-
-    States of rows that a network has learned from are too good, so alphas are chosen where they are not: an inner
-    fold's test rows are predicted from the states of a network that never saw them. Otherwise as `training.train`.
-
-    Parameters
-    ----------
-    responses : (n_rows, n_targets), the rows of all runs
-    alphas : rising
-    statistics : of the training cells of `trained.states`, where they are known already
-    """
-    whole = trained.states
-    index, best = _choose_alphas(trained.inner, whole, responses, alphas)
-    if statistics is None:
-        statistics = whole.statistics(responses, whole.train)
-    pooled = whole.pooled(statistics, whole.train)
-    weights = whole.solver.weights(pooled.cross, pooled.total, np.asarray(alphas, dtype=np.float64)[index])
-    return Trained(weights, index, best, pooled)
+        mine = own & predicts
+        if mine.any():
+            states[mine] = cleaned(network.states(columns[run]), designs[run].nuisance)[predicts[own]]
+    return TrainedNetworks(
+        network=network,
+        states=_on_states(prepared, rows, [states, *best]),
+        n_epochs=n_epochs,
+        validation=tuple(validation),
+        n_components=targets.shape[1],
+    )
 
 
 def undelayed_columns(
-    reducers: dict[str, SpaceReducer], features: dict[str, np.ndarray], has_film: np.ndarray | None
+    reducers: Mapping[str, SpaceReducer], features: Mapping[str, np.ndarray], has_film: np.ndarray | None
 ) -> np.ndarray:
     """(n_volumes, n_columns) component scores of one run, each space divided by its unit; 0 without a film."""
     return np.concatenate(
@@ -184,120 +201,59 @@ def cleaned(states: np.ndarray, nuisance: np.ndarray | None) -> np.ndarray:
     return states if nuisance is None else states - nuisance @ (nuisance.T @ states)
 
 
-def response_components(
-    responses: Sequence[np.ndarray],
-    rows: Rows,
-    train: np.ndarray,
-    n_components: int,
-    *,
-    centre_runs: bool = True,
-    seed: int = 0,
-) -> np.ndarray:
-    """Scores of the training responses on their leading principal components, by power iteration.
-
-    Voxels are centred on their means over the training rows of each run (or of all runs) and scaled to unit
-    variance; those that are not finite or constant over these rows are left out. Halko, Martinsson & Tropp (2011),
-    SIAM Rev. 53, 217-288, algorithm 4.4, a tile of voxels at a time; exact where n_components reaches the rank.
+def _validation_rsquared(
+    prepared: PreparedTraining, rows: Rows, inner: Sequence[np.ndarray], targets: np.ndarray
+) -> float:
+    """R2 pooled over inner folds and response components, each component at its best alpha.
 
     Parameters
     ----------
-    responses : one (n_volumes, n_targets) a run
-    train : (n_rows,) bool; no other row is read
-
-    Returns
-    -------
-    (n_rows, n_components or fewer), by falling variance; 0 where not trained on
+    inner : (n_rows, n_hidden) states of each inner fold's network
     """
-    runs = [run for run in range(len(responses)) if train[rows.run == run].any()]
-    of_run = [np.flatnonzero(train[rows.run == run]) for run in runs]
-    n_rows, n_targets = sum(map(len, of_run)), responses[0].shape[1]
-    tiles = [slice(start, min(start + _TILE, n_targets)) for start in range(0, n_targets, _TILE)]
-
-    def read(part: slice) -> np.ndarray:
-        y = [responses[run][own, part].astype(np.float64) for run, own in zip(runs, of_run, strict=True)]
-        valid = np.all([np.isfinite(run).all(axis=0) for run in y], axis=0)
-        y = [run[:, valid] for run in y]
-        stacked = np.concatenate([run - run.mean(axis=0) for run in y] if centre_runs else y)
-        stacked -= stacked.mean(axis=0)
-        deviation = stacked.std(axis=0)
-        magnitude = np.max([np.abs(run).max(axis=0, initial=0) for run in y], axis=0)
-        varies = deviation > 1e-6 * magnitude
-        return (stacked[:, varies] / deviation[varies]).astype(np.float32)
-
-    width = min(n_components + _OVERSAMPLING, n_rows)
-    basis = np.random.default_rng(seed).normal(size=(n_rows, width))
-    for _ in range(_N_ROUNDS):
-        basis = np.linalg.qr(basis)[0]
-        narrow = basis.astype(np.float32)
-        basis, projected, n_valid = np.zeros((n_rows, width)), np.zeros((width, width)), 0
-        for part in tiles:
-            y = read(part)
-            n_valid += y.shape[1]
-            weights = narrow.T @ y  # (width, n_targets of the tile)
-            basis += y @ weights.T
-            projected += weights @ weights.T
-    if not n_valid:
-        raise InputError("No voxel is finite and varies over the training rows: there is nothing to fit.")
-    values, vectors = np.linalg.eigh(projected)
-    n_kept = min(n_components, int((values > 1e-6 * values[-1]).sum()))
-    order = np.arange(width)[::-1][:n_kept]
-    scores = narrow.astype(np.float64) @ (vectors[:, order] * np.sqrt(values[order]))
-    scores *= np.where(scores[np.abs(scores).argmax(axis=0), np.arange(n_kept)] < 0, -1.0, 1.0)
-    result = np.zeros((len(rows), n_kept))
-    result[train] = scores
-    return result
+    error: np.ndarray | float = 0.0
+    total = 0.0
+    for states, (train_cells, test_cells) in zip(inner, prepared.inner, strict=True):
+        own = _with_columns(prepared, rows, states)
+        statistics = own.statistics(targets, prepared.train)
+        train, test = own.pooled(statistics, train_cells), own.inner_test(statistics, test_cells)
+        solver = RidgeSolver(train.gram, train.n)
+        product, squared = solver.held_out_sums(
+            train.cross, train.total, test.gram, test.cross, solver.default_alphas
+        )
+        fold = HeldOutSums(test.n, test.total, product, squared)
+        error = error + fold.response_squared - 2 * fold.product + fold.prediction_squared
+        total += float(fold.response_squared.sum())
+    return float(1 - np.min(error, axis=0).sum() / total)
 
 
-def _validation_rsquared(
-    prepared: PreparedTraining, inner: Sequence[PreparedTraining], targets: np.ndarray
-) -> float:
-    """R2 pooled over inner folds and response components, each component at its best alpha."""
-    sums = _inner_sums(inner, prepared, targets, RidgeSolver.default_alphas)
-    error = sum(fold.response_squared - 2 * fold.product + fold.prediction_squared for fold in sums)
-    total = sum(fold.response_squared for fold in sums)
-    return float(1 - error.min(axis=0).sum() / total.sum())
+def _on_states(prepared: PreparedTraining, rows: Rows, states: Sequence[np.ndarray]) -> PreparedTraining:
+    """States of the whole set's network and of each inner fold's, side by side, each for its own solver."""
+    wide = _with_columns(prepared, rows, np.concatenate(states, axis=1))
+    known = dict(enumerate(wide.cell_features))
+    width = states[0].shape[1]
+    solvers = []
+    for index, cells in enumerate((prepared.train, *(train for train, _ in prepared.inner))):
+        pooled = wide.pooled(known, cells)
+        solvers.append(BlockRidge(pooled.gram, pooled.n, slice(index * width, (index + 1) * width)))
+    return replace(wide, solver=solvers[0], inner_solvers=solvers[1:])
 
 
-def _choose_alphas(
-    inner: Sequence[PreparedTraining],
-    prepared: PreparedTraining,
-    responses: np.ndarray,
-    alphas: Sequence[float],
-) -> tuple[np.ndarray, np.ndarray]:
-    best, index = choose(held_out_rsquared(_inner_sums(inner, prepared, responses, alphas)))
-    return index, best
-
-
-def _inner_sums(
-    inner: Sequence[PreparedTraining],
-    prepared: PreparedTraining,
-    responses: np.ndarray,
-    alphas: Sequence[float],
-) -> list[HeldOutSums]:
-    """Sums of each inner fold's test rows at all alphas, from the states of its own network."""
-    folds = []
-    for own, (train_cells, test_cells) in zip(inner, prepared.inner, strict=True):
-        statistics = own.statistics(responses, prepared.train)
-        train = own.pooled(statistics, train_cells)
-        test = own.inner_test(statistics, test_cells)
-        product, squared = own.solver.held_out_sums(train.cross, train.total, test.gram, test.cross, alphas)
-        folds.append(HeldOutSums(test.n, test.total, product, squared))
-    return folds
-
-
-def _with_columns(
-    prepared: PreparedTraining, columns: np.ndarray, rows: Rows, train_cells: Sequence[int]
-) -> PreparedTraining:
-    """The training set with other columns (n_rows, n_columns), and ridge on the cells that are trained on."""
-    own = replace(
+def _with_columns(prepared: PreparedTraining, rows: Rows, columns: np.ndarray) -> PreparedTraining:
+    """The training set with other columns (n_rows, n_columns); its solvers are still of the old ones."""
+    return replace(
         prepared,
         features=columns,
         n_bases=1,
         rotation=None,
         cell_features=[accumulate(columns[cell], np.zeros((len(cell), 0))) for cell in prepared.cells],
         run_means={run: columns[rows.used & (rows.run == run)].mean(axis=0) for run in prepared.run_means},
-        inner_solvers=[],
     )
-    known = dict(enumerate(own.cell_features))
-    pooled = own.pooled(known, train_cells)
-    return replace(own, solver=RidgeSolver(pooled.gram, pooled.n))
+
+
+def _fewer_inner_folds(prepared: PreparedTraining, at_most: int, seed: int) -> PreparedTraining:
+    n_folds = len(prepared.inner)
+    if n_folds <= at_most:
+        return prepared
+    chosen = np.sort(np.random.default_rng(seed).choice(n_folds, at_most, replace=False))
+    fold = replace(prepared.fold, inner=tuple(prepared.fold.inner[index] for index in chosen))
+    return replace(prepared, fold=fold, inner=[prepared.inner[index] for index in chosen])
