@@ -55,7 +55,8 @@ def response_components(
         stacked = np.concatenate(y)
         first = 0
         for run, mean in zip(y, means, strict=True):
-            stacked[first : first + len(run)] -= mean
+            with np.errstate(invalid="ignore"):
+                stacked[first : first + len(run)] -= mean
             first += len(run)
         kept = scale > 0
         stacked = stacked if kept.all() else stacked[:, kept]
