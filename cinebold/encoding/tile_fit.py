@@ -111,13 +111,23 @@ class FitMaps:
 
 def fit_tile(plan: FitPlan, maps: FitMaps, part: slice, responses: Sequence[np.ndarray]) -> None:
     """Train and score all folds on some voxels, test them, and fit the final model."""
-    rows, settings = plan.rows, plan.settings
-    y, means, valid = read_tile(responses, rows, part, settings.intercept)
-    if not valid.any():
-        return
-    y = y[:, valid]
-    targets = np.arange(part.start, part.stop)[valid]
-    spaces = _SpaceScores(plan, y.shape[1]) if settings.variance_partitioning or settings.layers else None
+    y, means, valid = read_tile(responses, plan.rows, part, plan.settings.intercept)
+    if valid.any():
+        targets = np.arange(part.start, part.stop)[valid]
+        fit_targets(plan, maps, targets, y[:, valid], means[valid])
+
+
+def fit_targets(plan: FitPlan, maps: FitMaps, targets: np.ndarray, y: np.ndarray, means: np.ndarray) -> None:
+    """As `fit_tile`, for responses that have been read.
+
+    Parameters
+    ----------
+    targets : (n_targets,) where the results go in the maps
+    y : (n_rows, n_targets) about provisional means, or what stands for them in `PreparedTraining.statistics`
+    means : (n_targets,) the provisional means
+    """
+    settings = plan.settings
+    spaces = _SpaceScores(plan, len(targets)) if settings.variance_partitioning or settings.layers else None
 
     held_out = _HeldOut(plan, y.shape, plan.test is not None)
     for number, prepared in enumerate(plan.outer):
@@ -138,7 +148,7 @@ def fit_tile(plan: FitPlan, maps: FitMaps, part: slice, responses: Sequence[np.n
             maps.fill(name, targets, values)
     if plan.repeats:
         maps.fill("noiseceiling", targets, film_ceiling(y, plan.repeats, settings.ceiling))
-    _fit_final(plan, maps, y, means[valid], targets)
+    _fit_final(plan, maps, y, means, targets)
 
 
 def _fit_final(plan: FitPlan, maps: FitMaps, y: np.ndarray, means: np.ndarray, targets: np.ndarray) -> None:

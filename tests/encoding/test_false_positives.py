@@ -34,7 +34,9 @@ def slow(rng, shape, coefficient=0.6):
 @pytest.fixture(scope="module")
 def null_runs(simulate_runs):
     """Two films a run, slow features, AR(1) noise in every voxel."""
-    designs, responses = simulate_runs(LENGTHS, n_features=15, n_targets=N_NULL, signal=0, autocorrelation=0.6)
+    designs, responses = simulate_runs(
+        LENGTHS, n_features=15, n_targets=N_NULL, signal=0, autocorrelation=0.6
+    )
     rng = np.random.default_rng(31)
     changed = []
     for design in designs:
