@@ -141,7 +141,9 @@ def fit_targets(plan: FitPlan, maps: FitMaps, targets: np.ndarray, y: np.ndarray
     maps.fill("r", targets, r)
     maps.fill("rsquared", targets, held_out.rsquared())
     if plan.test is not None:
-        n_at_least, maps.maxima[part.start] = plan.test.permute(rows, plan.scored, y, held_out.predictions, r)
+        n_at_least, maps.maxima[int(targets[0])] = plan.test.permute(
+            plan.rows, plan.scored, y, held_out.predictions, r
+        )
         maps.fill("p", targets, significance.p_values(n_at_least, settings.n_permutations))
     if spaces is not None:
         for name, values in spaces.results(y, held_out).items():
