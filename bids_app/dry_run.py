@@ -88,13 +88,12 @@ _FOLD_COLUMNS = ("participant", "fold", "held out", "its films that other runs s
 
 def _fold_rows(analysis: ParticipantAnalysis) -> list[tuple[object, ...]]:
     cross_validation = analysis.encoding.cross_validation
-    treatment = {"exclude": "out of training", "refuse": "refused"}[cross_validation.shared_films]
     return [
         (
             f"sub-{analysis.participant}",
             number,
             _listed(fold.held_out),
-            f"{_listed(fold.shared)}: {treatment}" if fold.shared else "-",
+            f"{_listed(fold.shared)}: out of training" if fold.shared else "-",
         )
         for number, fold in enumerate(planned_folds(analysis.runs, cross_validation), 1)
     ]
@@ -112,8 +111,9 @@ def _analysis(recipe: Recipe) -> str:
     response = f"response {design.hrf}"
     if design.hrf == "none":
         delays = design.delays_s
-        response = f"delays {delays if delays == 'auto' else ', '.join(map(str, delays)) + ' s'}"
+        response = f"delays {delays if delays == 'auto' else ', '.join(f'{delay:g}' for delay in delays) + ' s'}"
     spaces = ", ".join(f"{table.space} ({table.extractor})" for table in recipe.features)
+    pca = "none" if design.pca is None else f"{design.pca:g}"
     values = "z-scored" if bold.standardise else "as they are"
     test = "no test"
     if encoding.permutations:
@@ -132,7 +132,7 @@ def _analysis(recipe: Recipe) -> str:
             f"  features  {spaces}",
             f"  BOLD      mask {bold.mask}, {grid} ({bold.interpolation}), confounds {bold.confounds}, high-pass "
             f"{bold.high_pass_hz:g} Hz, voxels {values}",
-            f"  design    {design.low_pass}, {response}, PCA {design.pca}, standardise {design.standardise}",
+            f"  design    {design.low_pass}, {response}, PCA {pca}, standardise {design.standardise}",
             f"  model     {', '.join(model)}",
         ]
     )

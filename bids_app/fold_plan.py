@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from cinebold.encoding.settings import CrossValidation
 from cinebold.errors import InputError
-from workflows.specifications import Run
+from workflows.specifications import Presentation, Run
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ def planned_folds(runs: Sequence[Run], cross_validation: CrossValidation) -> lis
 
     Raises
     ------
-    InputError : a split names runs that are not there, or all of them; one film only where films are held out
+    InputError : a split names runs that are not there, or all of them; one film only where films are held out; films
+        on both sides of a fold where that is refused
     """
     runs = sorted(runs, key=lambda run: run.label)
     if cross_validation.scheme == "leave-one-stimulus-out":
@@ -34,7 +36,14 @@ def planned_folds(runs: Sequence[Run], cross_validation: CrossValidation) -> lis
             )
         n_folds = min(cross_validation.n_folds, len(films))
         return [PlannedFold(tuple(films[first::n_folds])) for first in range(n_folds)]
-    return [_planned(runs, group) for group in _groups_of_runs(runs, cross_validation)]
+    folds = [_planned(runs, group) for group in _groups_of_runs(runs, cross_validation)]
+    for fold in folds:
+        if fold.shared and cross_validation.shared_films == "refuse":
+            raise InputError(
+                f"when {', '.join(fold.held_out)} is held out, other runs show {', '.join(fold.shared)} too, which "
+                "--shared-films refuse forbids: test on other runs, or let the film be excluded from training"
+            )
+    return folds
 
 
 def _groups_of_runs(runs: Sequence[Run], cross_validation: CrossValidation) -> list[list[Run]]:
@@ -61,6 +70,16 @@ def _tested(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
 
 
 def _planned(runs: Sequence[Run], group: Sequence[Run]) -> PlannedFold:
-    others = {p.film_name for run in runs if run not in group for p in run.presentations}
-    own = dict.fromkeys(p.film_name for run in group for p in run.presentations)
-    return PlannedFold(tuple(run.label for run in group), tuple(film for film in own if film in others))
+    others = [p for run in runs if run not in group for p in run.presentations]
+    own = [p for run in group for p in run.presentations]
+    shared = dict.fromkeys(p.film_name for p in own if any(_overlap(p, other) for other in others))
+    return PlannedFold(tuple(run.label for run in group), tuple(shared))
+
+
+def _overlap(one: Presentation, other: Presentation) -> bool:
+    """Whether two showings have a piece of one film in common."""
+    (start, end), (other_start, other_end) = (
+        (p.film_offset_s, inf if p.duration_s is None else p.film_offset_s + p.duration_s)
+        for p in (one, other)
+    )
+    return one.film == other.film and min(end, other_end) > max(start, other_start)

@@ -77,6 +77,7 @@ class Recipe(FrozenModel):
             confounds=bold.confounds,
             high_pass_hz=bold.high_pass_hz or None,
             dummy_scans=bold.dummy_scans,
+            axes=bold.axes,
             interpolation=bold.interpolation,
             standardise=bold.standardise,
         )

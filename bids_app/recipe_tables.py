@@ -37,14 +37,22 @@ class FeatureTable(FrozenModel):
 class BoldTable(FrozenModel):
     """The `[bold]` table of a recipe."""
 
+    responses: Literal["volumes", "clips"] = "volumes"
     mask: str = "gm"
     gm_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.2
     resolution_mm: ResolutionMm = 3.0
+    axes: Literal["input", "world"] = "input"
     interpolation: Literal["linear", "nearest"] = "linear"
     confounds: str = "simple"
     high_pass_hz: HighPassHz = 0.008
     standardise: bool = True
     dummy_scans: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _a_size_for_new_axes(self) -> "BoldTable":
+        if self.axes == "world" and self.resolution_mm is None:
+            raise ValueError("axes = world needs a resolution_mm: the input's own grid has the input's axes")
+        return self
 
 
 class DesignTable(FrozenModel):

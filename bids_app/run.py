@@ -15,7 +15,7 @@ from bids_app.exit_codes import DONE, INVALID_INPUT, SOME_FAILED, USAGE
 from bids_app.machine import hardware_of, read_plugin
 from bids_app.plans import Plan, make_plan
 from bids_app.recipe import Recipe, recipe_toml, resolve_recipe
-from cinebold.errors import NothingSelectedError
+from cinebold.errors import NothingSelectedError, SettingError
 from cinebold.files import write_text
 from workflows.specifications import Hardware
 
@@ -36,6 +36,7 @@ class Outcome:
 def run(settings: Settings) -> int:
     """Run one analysis level and return the exit code (see `bids_app.exit_codes`)."""
     recipe = resolve_recipe(settings)
+    _check_level(settings, recipe)
     outputs.check_folders(settings.bids_dir, settings.output_dir, settings.work_dir)
     hardware = hardware_of(settings)
     plugin = read_plugin(settings.use_plugin)
@@ -71,6 +72,15 @@ def run(settings: Settings) -> int:
     if plan.group is not None and plan.group.missing:
         outcome.notes = ("missing: " + ", ".join(f"sub-{who}" for who in plan.group.missing),)
     return _close(settings, outcome)
+
+
+def _check_level(settings: Settings, recipe: Recipe) -> None:
+    """Refuse a recipe whose responses cannot be had."""
+    if recipe.bold.responses == "clips" and settings.analysis_level != "stimuli":
+        raise SettingError(
+            f"recipe {recipe.name} models one response a clip (GLM betas), which cinebold does not yet make of a BOLD "
+            "series: run the level stimuli for its features and fit them from Python, or choose another recipe"
+        )
 
 
 def _execute(

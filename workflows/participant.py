@@ -42,7 +42,7 @@ def init_participant_wf(
             brain_masks=[run.brain_mask for run in analysis.runs],
             preparation_json=to_json(analysis.bold),
             **({"gm_probseg": analysis.runs[0].gm_probseg} if analysis.runs[0].gm_probseg else {}),
-            **({} if analysis.bold.mask in ("gm", "brain") else {"mask_file": analysis.bold.mask}),
+            **({} if analysis.bold.mask in ("gm", "brain", "none") else {"mask_file": analysis.bold.mask}),
         ),
         name="targets",
         mem_gb=bounded(0.5, hardware),

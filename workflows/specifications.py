@@ -66,6 +66,7 @@ class BoldPreparation:
     confounds: str = "simple"  #: a nilearn strategy, or "none"
     high_pass_hz: float | None = 0.008  #: None: fMRIPrep's cosine columns only where the strategy has them
     dummy_scans: int | None = None  #: None: the volumes that fMRIPrep marked
+    axes: str = "input"  #: of the grid: "input", or "world" (x to the right, y to the front, z up)
     interpolation: str = "linear"  #: or "nearest"
     standardise: bool = True  #: False: voxels keep their mean and scale
 

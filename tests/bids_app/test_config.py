@@ -90,6 +90,7 @@ def test_every_setting_of_the_model_can_be_given(tmp_path):
         space = "b"
         extractor = "motion_energy"
         [bold]
+        axes = "world"
         interpolation = "nearest"
         standardise = false
         mask = "none"
@@ -124,7 +125,8 @@ def test_every_setting_of_the_model_can_be_given(tmp_path):
     }  # fmt: skip
     assert given["cross_validation"]["shared_films"] == "refuse"
     assert recipe.delays_s(2.0) == (0.0,)
-    assert (recipe.bold_preparation.interpolation, recipe.bold_preparation.standardise) == ("nearest", False)
+    bold = recipe.bold_preparation
+    assert (bold.axes, bold.interpolation, bold.standardise, bold.mask) == ("world", "nearest", False, "none")
     copy = tmp_path / "copy.toml"
     copy.write_text(recipe_toml(recipe))
     assert load_recipe(str(copy)) == recipe

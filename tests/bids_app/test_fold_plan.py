@@ -1,5 +1,6 @@
 """The folds that a dry run announces are those that the fit makes."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -49,6 +50,23 @@ def test_films_on_both_sides_are_named():
     assert [fold.shared for fold in planned] == [("s.mp4",)]
 
 
+def test_pieces_of_one_film_are_not_the_same_content():
+    first, second = (
+        replace(
+            run(f"run-{k}", "long.mp4"),
+            presentations=(Presentation("/long.mp4", "long.mp4", 0.0, 60.0, offset),),
+        )
+        for k, offset in ((1, 0.0), (2, 60.0))
+    )
+    assert [fold.shared for fold in planned_folds([first, second], CrossValidation())] == [(), ()]
+    again = replace(second, label="run-3")
+    assert [fold.shared for fold in planned_folds([first, second, again], CrossValidation())] == [
+        (),
+        ("long.mp4",),
+        ("long.mp4",),
+    ]
+
+
 def test_films_are_dealt_out_over_the_folds():
     planned = planned_folds(RUNS, CrossValidation("leave-one-stimulus-out", n_folds=3))
     assert [fold.held_out for fold in planned] == [
@@ -64,6 +82,7 @@ def test_films_are_dealt_out_over_the_folds():
         (RUNS, CrossValidation("split", test=("task-rest",)), "task-rest, which is none of the runs"),
         (RUNS, CrossValidation("split", test=("task-test", "task-train")), "names all the runs"),
         ([run("run-1", "a"), run("run-2", "a")], CrossValidation("leave-one-stimulus-out"), "only a"),
+        (RUNS, CrossValidation(shared_films="refuse"), "other runs show s.mp4 too"),
     ],
 )
 def test_what_cannot_be_done_is_told_early(runs, cross_validation, sentence):

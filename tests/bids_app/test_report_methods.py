@@ -82,7 +82,7 @@ def test_what_did_not_run_is_not():
         ({"encoding": {"estimator": "ridge", "ceiling": "split-half"}}, set(), {"spearman1910", "brown1910"}),
         ({"encoding": {"estimator": "ridge", "ceiling": "explainable-variance"}}, set(), {"sahani2003", "hsu2004"}),
         ({"encoding": {"estimator": "ridge", "ceiling": "ncsnr"}}, set(), {"allen2022"}),
-        ({"encoding": {"estimator": "ols", "n_permutations": 9, "permutation_scheme": "block"}}, set(), {"winkler2015"}),
+        ({"encoding": {"n_permutations": 9, "permutation_scheme": "block"}}, {"hoerl1970"}, {"winkler2015"}),
         ({"n_family_wise": 3}, set(), {"nichols2002"}),
     ],
 )  # fmt: skip

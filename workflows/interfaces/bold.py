@@ -8,7 +8,7 @@ import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, isdefined, traits
 
 from cinebold.bold.confounds import load_confounds
-from cinebold.bold.grid import Grid, target_grid
+from cinebold.bold.grid import Grid, target_grid, world_grid
 from cinebold.bold.masks import build_mask
 from cinebold.bold.preparation import prepare_run
 from cinebold.files import save_nifti, write_json
@@ -40,7 +40,8 @@ class DefineTargets(StageInterface):
         inputs = self.inputs
         preparation = from_json(BoldPreparation, inputs.preparation_json)
         reference = nib.load(inputs.brain_masks[0])
-        grid = target_grid(reference.shape[:3], reference.affine, preparation.resolution_mm)
+        make_grid = world_grid if preparation.axes == "world" else target_grid
+        grid = make_grid(reference.shape[:3], reference.affine, preparation.resolution_mm)
         mask = build_mask(
             preparation.mask,
             grid,
@@ -63,14 +64,14 @@ class _PrepareInputSpec(StageInputSpec):
 
 
 class _PrepareOutputSpec(TraitedSpec):
-    responses = File(exists=True, desc="(n_volumes, n_targets) float32, z-scored")
+    responses = File(exists=True, desc="(n_volumes, n_targets) float32")
     keep = File(exists=True, desc="(n_volumes,) bool")
     nuisance = File(exists=True, desc="(n_volumes, rank), what was regressed out")
     summary = File(exists=True)
 
 
 class PrepareResponses(StageInterface):
-    """Read a run once: mask, resample, remove confounds and drift, z-score."""
+    """Read a run once: mask, resample, remove confounds and drift, z-score, as far as the preparation asks for it."""
 
     input_spec = _PrepareInputSpec
     output_spec = _PrepareOutputSpec
@@ -98,6 +99,8 @@ class PrepareResponses(StageInterface):
             out_npy=folder / "responses.npy",
             nuisance_npy=folder / "nuisance.npy",
             memory_mb=inputs.memory_mb,
+            interpolation=preparation.interpolation,
+            standardise=preparation.standardise,
         )
         np.save(folder / "keep.npy", confounds.keep)
         write_json(folder / "summary.json", summary)
