@@ -19,10 +19,13 @@ class ElasticNetSolver(LassoSolver):
     gram : (n_features, n_features) centred X'X of the training rows
     n_samples : number of training rows
     l1_ratio : share of the penalty that is l1, above 0 and at most 1 (1: the LASSO)
+    alpha_unit : "relative", or "absolute" for scikit-learn's alphas (alpha_max = 1)
     """
 
-    def __init__(self, gram: np.ndarray, n_samples: int, l1_ratio: float = 0.5) -> None:
+    def __init__(
+        self, gram: np.ndarray, n_samples: int, l1_ratio: float = 0.5, alpha_unit: str = "relative"
+    ) -> None:
         if not 0 < l1_ratio <= 1:
             raise SettingError(f"l1_ratio must be above 0 and at most 1, got {l1_ratio}.")
-        super().__init__(gram, n_samples)
+        super().__init__(gram, n_samples, alpha_unit)
         self.l1_ratio = float(l1_ratio)

@@ -3,11 +3,10 @@
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
-from cinebold.encoding import coordinate_descent
-from cinebold.encoding.coordinate_descent import padded_rows
 from cinebold.encoding.statistics import CentredStatistics
 from cinebold.encoding.tiles import n_linear_algebra_threads
 from cinebold.errors import SettingError
@@ -18,34 +17,55 @@ _TOLERANCE = 1e-8
 #: Scores that choose alpha need fewer digits than weights that are kept.
 _SELECTION_TOLERANCE = 1e-6
 _MAX_ITERATIONS = 10_000
+#: Voxels that one thread solves at a time: their state stays in the second-level cache.
 _CHUNK = 256
 #: Held-out errors nearer than this share of y'y are a tie, which goes to the larger alpha.
 _TIE = 1e-9
+#: Errors of two alphas nearer than this share of y'y are computed again to the tolerance of kept weights.
+_NEAR_TIE = 1e-5
+#: Least over largest eigenvalue of a Gram matrix from which on single precision serves to compare alphas.
+_SINGLE_PRECISION_FROM = 1e-3
+#: The bound that ends paths early is not used below.
+_WELL_POSED_FROM = 1e-8
+#: The voxels that need more sweeps than this for an alpha in single precision are solved in double precision.
+_SINGLE_PRECISION_SWEEPS = 20
 
 
 class LassoSolver:
     """LASSO on one training set: min over w of |y - Xw|^2 / 2n + alpha * alpha_max * |w|_1, alpha_max =
     max|X'y| / n.
 
-    See `solve_lasso_path`. Alphas are shares of each voxel's own alpha_max.
+    See `solve_lasso_path`. Alphas are shares of each voxel's own alpha_max ("relative"), or scikit-learn's
+    ("absolute": alpha_max = 1).
 
     Parameters
     ----------
     gram : (n_features, n_features) centred X'X of the training rows
     n_samples : number of training rows
+    alpha_unit : "relative" or "absolute"
     """
 
     default_alphas = tuple(float(alpha) for alpha in np.logspace(-2.5, 0, 16))
     #: Share of the penalty that is l1.
     l1_ratio = 1.0
 
-    def __init__(self, gram: np.ndarray, n_samples: int) -> None:
-        self.gram, self.n_samples = gram, n_samples
+    def __init__(self, gram: np.ndarray, n_samples: int, alpha_unit: str = "relative") -> None:
+        if alpha_unit not in ("relative", "absolute"):
+            raise SettingError(f"alpha_unit must be relative or absolute, got {alpha_unit!r}.")
+        self.gram, self.n_samples, self.alpha_unit = gram, n_samples, alpha_unit
 
     def weights(self, cross: np.ndarray, total: np.ndarray, alphas: np.ndarray) -> np.ndarray:
         """Weights (n_features, n_targets) at each target's own alpha (n_targets,)."""
         grid = np.asarray(alphas, dtype=np.float64)[:, np.newaxis]
-        path, _ = solve_lasso_path(self.gram, cross, total, self.n_samples, grid, l1_ratio=self.l1_ratio)
+        path, _ = solve_lasso_path(
+            self.gram,
+            cross,
+            total,
+            self.n_samples,
+            grid,
+            l1_ratio=self.l1_ratio,
+            alpha_max=self._alpha_max(cross, self.n_samples),
+        )
         return path[:, 0].T
 
     def held_out_sums(
@@ -60,41 +80,61 @@ class LassoSolver:
 
         They are summed along the path: neither predictions nor the weights at all alphas are ever in memory.
         """
-        n_targets = cross.shape[1]
         falling = np.argsort(alphas)[::-1]
-        grid = np.asarray(alphas, dtype=np.float64)[falling]
-        product, squared, gaps = (np.zeros((n_targets, len(grid))) for _ in range(3))
-        shared = padded_rows(self.gram) / self.n_samples
-        test_rows = padded_rows(test_gram)
-        kernel = coordinate_descent.held_out_path()
-
-        def solve(part: slice) -> None:
-            scaled = padded_rows(cross[:, part].T) / self.n_samples
-            kernel(
-                shared,
-                scaled,
-                np.asarray(total[part], dtype=np.float64) / self.n_samples,
-                _largest(scaled, self.l1_ratio) * grid,
-                self.l1_ratio,
-                _SELECTION_TOLERANCE,
-                _MAX_ITERATIONS,
-                test_rows,
-                padded_rows(test_cross[:, part].T),
-                product[part],
-                squared[part],
-                gaps[part],
-            )
-
-        _in_chunks(solve, n_targets)
-        _warn_of_open_gaps(gaps, _SELECTION_TOLERANCE, _MAX_ITERATIONS)
+        penalties = _penalties(np.asarray(alphas)[falling], self._alpha_max(cross, self.n_samples))
+        paths = _Paths(penalties, self.l1_ratio, _SELECTION_TOLERANCE)
+        paths.follow(
+            np.float64,
+            [(self.gram, cross, total, self.n_samples)],
+            held_out=[(test_gram, test_cross)],
+            max_iterations=_MAX_ITERATIONS,
+        )
+        paths.warn_of_open_gaps(_MAX_ITERATIONS)
         rising = np.argsort(falling)
-        return product.T[rising], np.maximum(squared.T[rising], 0)
+        product, squared = np.nan_to_num(paths.along.T[rising]), np.nan_to_num(paths.length.T[rising])
+        return product, np.maximum(squared, 0)
+
+    def choose_alphas(
+        self,
+        training: Sequence[CentredStatistics],
+        held_out: Sequence[CentredStatistics],
+        alphas_rising: Sequence[float],
+        whole: CentredStatistics,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Each target's alpha over inner folds, see `choose_lasso_alphas`.
+
+        Parameters
+        ----------
+        training, held_out : statistics of each inner fold
+        whole : of the whole training set; "relative" alphas are shares of its alpha_max in every fold
+
+        Returns
+        -------
+        index into `alphas_rising`, inner R2 pooled over the folds at that alpha (0 where it is not defined), both
+        (n_targets,)
+        """
+        index, errors = choose_lasso_alphas(
+            training,
+            held_out,
+            alphas_rising,
+            self._alpha_max(whole.cross, whole.n),
+            l1_ratio=self.l1_ratio,
+        )
+        total = np.sum([fold.total for fold in held_out], axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rsquared = -errors[index, np.arange(len(index))] / total
+        return index, np.nan_to_num(rsquared, nan=0.0, posinf=0.0, neginf=0.0)
 
     def diagnostics(self) -> dict[str, float]:
         """Condition number and rank of the Gram matrix."""
         values = np.linalg.eigvalsh(self.gram)
         usable = values[values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0)]
         return {"condition_number": float(usable[-1] / usable[0]), "rank": len(usable)}
+
+    def _alpha_max(self, cross: np.ndarray, n_samples: int) -> np.ndarray:
+        if self.alpha_unit == "absolute":
+            return np.ones(cross.shape[1])
+        return _largest(cross, n_samples, self.l1_ratio)
 
 
 def solve_lasso_path(
@@ -114,8 +154,8 @@ def solve_lasso_path(
     .. math:: \min_w \tfrac{1}{2n} |y - Xw|^2 + a \rho |w|_1 + \tfrac{a (1 - \rho)}{2} |w|^2,
 
     with rho = `l1_ratio` and a = alpha * alpha_max; alpha_max = max|X'y| / (n rho) silences the target. Each
-    alpha starts from the solution of the one before. It stops when the duality gap, which needs no samples
-    either, is below `tolerance` * y'y / n (the criterion of scikit-learn's Lasso and ElasticNet).
+    alpha starts from the solutions before it. It stops when the duality gap, which needs no samples either, is
+    below `tolerance` * y'y / n (the criterion of scikit-learn's Lasso and ElasticNet).
     Friedman, Hastie & Tibshirani (2010), J. Stat. Software 33(1); Zou & Hastie (2005), J. R. Stat. Soc. B 67.
 
     Parameters
@@ -130,36 +170,21 @@ def solve_lasso_path(
 
     Returns
     -------
-    weights (n_targets, n_alphas, n_features), duality gaps over y'y / n (n_targets, n_alphas)
+    weights (n_targets, n_alphas, n_features), duality gaps over y'y / n (n_targets, n_alphas); both 0 for a target
+    that is constant or not finite
     """
-    n_features, n_targets = cross.shape
     alphas = np.asarray(alphas, dtype=np.float64)
     if not (alphas >= 0).all() or (np.diff(alphas, axis=1) > 0).any():
         raise SettingError("The alphas of a LASSO path must be falling and not negative.")
     _check_l1_ratio(l1_ratio)
-    weights = np.zeros((n_targets, alphas.shape[1], n_features))
-    gaps = np.zeros((n_targets, alphas.shape[1]))
-    shared = padded_rows(gram) / n_samples
-    kernel = coordinate_descent.descend_path()
-
-    def solve(part: slice) -> None:
-        scaled = padded_rows(cross[:, part].T) / n_samples
-        unit = _largest(scaled, l1_ratio) if alpha_max is None else np.asarray(alpha_max)[part, np.newaxis]
-        kernel(
-            shared,
-            scaled,
-            np.asarray(total[part], dtype=np.float64) / n_samples,
-            unit * (alphas[part] if len(alphas) > 1 else alphas),
-            float(l1_ratio),
-            tolerance,
-            max_iterations,
-            weights[part],
-            gaps[part],
-        )
-
-    _in_chunks(solve, n_targets)
-    _warn_of_open_gaps(gaps, tolerance, max_iterations)
-    return weights, gaps
+    unit = _largest(cross, n_samples, l1_ratio) if alpha_max is None else alpha_max
+    paths = _Paths(_penalties(alphas, unit), l1_ratio, tolerance)
+    weights = np.zeros((cross.shape[1], alphas.shape[1], cross.shape[0]))
+    paths.follow(
+        np.float64, [(gram, cross, total, n_samples)], weights=weights, max_iterations=max_iterations
+    )
+    paths.warn_of_open_gaps(max_iterations)
+    return weights, np.nan_to_num(paths.gaps)
 
 
 def choose_lasso_alphas(
@@ -180,7 +205,8 @@ def choose_lasso_alphas(
     .. math:: E(w) \ge E(v) - 2 a n |G^{-1} (H v - e)|_1 .
 
     The bound is exact: it leaves out alphas, never the best one. It is not used for the elastic net, nor where
-    a Gram matrix is singular.
+    a Gram matrix is singular. Paths are followed in single precision where the Gram matrices allow it; alphas whose
+    errors come out nearly equal are compared once more in double precision.
 
     Parameters
     ----------
@@ -194,65 +220,182 @@ def choose_lasso_alphas(
     """
     _check_l1_ratio(l1_ratio)
     falling = np.argsort(alphas, kind="stable")[::-1]
-    penalties = np.asarray(alphas, dtype=np.float64)[falling] * np.asarray(alpha_max)[:, np.newaxis]
-    n_targets = len(penalties)
-    grams = np.stack([padded_rows(fold.gram) / fold.n for fold in training])
-    test_grams = np.stack([padded_rows(fold.gram) for fold in held_out])
-    totals = np.stack([fold.total / fold.n for fold in training], axis=1)
-    tie = _TIE * sum(fold.total for fold in held_out)
-    bounded = l1_ratio == 1 and all(_well_posed(fold.gram) for fold in training)
-    chosen = np.zeros(n_targets, dtype=np.int64)
-    errors = np.full(penalties.shape, np.nan)
-    kernel = coordinate_descent.choose_on_path()
+    penalties = _penalties(np.asarray(alphas, dtype=np.float64)[falling], alpha_max)
+    problems = [(fold.gram, fold.cross, fold.total, fold.n) for fold in training]
+    tests = [(fold.gram, fold.cross) for fold in held_out]
+    held_out_total = np.sum([fold.total for fold in held_out], axis=0)
+    least_over_largest = min(_least_over_largest(fold.gram) for fold in training)
+    bound = None
+    if l1_ratio == 1 and least_over_largest > _WELL_POSED_FROM:
+        bound = _least_squares_bound(training, held_out)
 
-    def solve(part: slice) -> None:
-        if bounded:
-            floor, reach = _least_squares_bound(training, held_out, part)
-        else:
-            floor, reach = np.full(len(chosen[part]), -np.inf), np.zeros(len(chosen[part]))
-        kernel(
-            grams,
-            np.stack([padded_rows(fold.cross[:, part].T) / fold.n for fold in training], axis=1),
-            totals[part],
-            penalties[part],
-            float(l1_ratio),
-            tolerance,
-            _MAX_ITERATIONS,
-            test_grams,
-            np.stack([padded_rows(fold.cross[:, part].T) for fold in held_out], axis=1),
-            floor,
-            reach,
-            tie[part],
-            chosen[part],
-            errors[part],
+    paths = _Paths(penalties, l1_ratio, tolerance)
+    if least_over_largest > _SINGLE_PRECISION_FROM:
+        paths.follow(
+            np.float32, problems, held_out=tests, bound=bound, max_iterations=_SINGLE_PRECISION_SWEEPS
         )
+        again = np.flatnonzero((paths.gaps > tolerance).any(axis=1))
+    else:
+        again = np.arange(len(penalties))
+    paths.follow(
+        np.float64, problems, held_out=tests, bound=bound, max_iterations=_MAX_ITERATIONS, targets=again
+    )
+    paths.warn_of_open_gaps(_MAX_ITERATIONS)
+    errors = paths.length - 2 * paths.along
+    chosen = _first_least(errors, _TIE * held_out_total)
 
-    _in_chunks(solve, n_targets)
+    near, rivals = _rivals(errors, chosen, _NEAR_TIE * held_out_total)
+    if near.size:
+        closer = _Paths(np.take_along_axis(penalties[near], rivals, axis=1), l1_ratio, _TOLERANCE)
+        closer.follow(
+            np.float64,
+            [(gram, cross[:, near], total[near], n) for gram, cross, total, n in problems],
+            held_out=[(gram, cross[:, near]) for gram, cross in tests],
+            max_iterations=_MAX_ITERATIONS,
+        )
+        closer.warn_of_open_gaps(_MAX_ITERATIONS)
+        found = closer.length - 2 * closer.along
+        best = _first_least(found, _TIE * held_out_total[near])
+        chosen[near] = rivals[np.arange(len(near)), best]
+        errors[near[:, np.newaxis], rivals] = found
     return falling[chosen], errors[:, np.argsort(falling)].T
 
 
+class _Paths:
+    """What is known of all targets' paths: w'e, w'Hw and duality gaps at each penalty, NaN where not followed."""
+
+    def __init__(self, penalties: np.ndarray, l1_ratio: float, tolerance: float) -> None:
+        self.penalties, self.l1_ratio, self.tolerance = penalties, float(l1_ratio), tolerance
+        self.along, self.length, self.gaps = (np.full(penalties.shape, np.nan) for _ in range(3))
+
+    def follow(
+        self,
+        dtype: Any,
+        problems: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, int]],
+        *,
+        max_iterations: int,
+        held_out: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+        bound: tuple[np.ndarray, np.ndarray] | None = None,
+        weights: np.ndarray | None = None,
+        targets: np.ndarray | None = None,
+    ) -> None:
+        """Follow the paths of some targets (None: of all) in each fold; each is solved by one thread alone.
+
+        Parameters
+        ----------
+        problems : gram, cross, total, n of each fold; held_out : gram, cross of each
+        """
+        from cinebold.encoding.coordinate_descent import follow_paths
+
+        counts = np.array([n for *_, n in problems], dtype=np.float64)
+        totals = np.stack([np.asarray(total, dtype=np.float64) for _, _, total, _ in problems])
+        crosses = tuple(np.ascontiguousarray(cross, dtype=np.float64) for _, cross, _, _ in problems)
+        order = np.arange(len(self.penalties)) if targets is None else targets
+        with np.errstate(divide="ignore", invalid="ignore"):
+            signal = np.abs(crosses[0]).max(axis=0, initial=0)[order] / np.sqrt(totals[0, order])
+        # Alike voxels leave together and need the same weights.
+        order = order[np.argsort(signal, kind="stable")]
+        usable = np.isfinite(totals).all(axis=0) & (totals > 0).any(axis=0)
+        order = order[usable[order]]
+        shared = {
+            "test_grams": np.stack([gram for gram, _ in held_out]) if held_out else None,
+            "test_crosses": tuple(np.ascontiguousarray(cross, dtype=np.float64) for _, cross in held_out),
+            "least_squares_error": None if bound is None else bound[0],
+            "reach": None if bound is None else bound[1],
+            "weights": weights,
+        }
+        grams = np.stack([gram / n for gram, _, _, n in problems])
+
+        def solve(part: slice) -> None:
+            follow_paths(
+                dtype,
+                grams,
+                crosses,
+                totals,
+                counts,
+                order[part],
+                self.penalties,
+                self.l1_ratio,
+                self.tolerance,
+                max_iterations,
+                self.along,
+                self.length,
+                self.gaps,
+                **shared,
+            )
+
+        _in_chunks(solve, len(order))
+
+    def warn_of_open_gaps(self, max_iterations: int) -> None:
+        """Say how many fits stopped before the duality gap was small enough."""
+        n_open = int((self.gaps > self.tolerance).sum())
+        if n_open:
+            logger.warning(
+                "LASSO: %d of %d fits did not reach the duality gap of %g in %d iterations; the largest "
+                "relative gap is %g.",
+                n_open,
+                int(np.isfinite(self.gaps).sum()),
+                self.tolerance,
+                max_iterations,
+                np.nanmax(self.gaps),
+            )
+
+
+def _first_least(errors: np.ndarray, tie: np.ndarray) -> np.ndarray:
+    """The step (n_targets,) of the least error (n_targets, n_steps), the first of those within `tie`."""
+    best = np.full(len(errors), np.inf)
+    chosen = np.zeros(len(errors), dtype=np.int64)
+    for step, error in enumerate(errors.T):
+        better = error < best - tie
+        best[better], chosen[better] = error[better], step
+    return chosen
+
+
+def _rivals(errors: np.ndarray, chosen: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Targets with an alpha whose error is not the chosen one's but within `near` of it, and the steps to compare.
+
+    Returns
+    -------
+    targets (n,), steps (n, 3 or n_steps) rising: the chosen one and its nearest rivals
+    """
+    best = np.take_along_axis(errors, chosen[:, np.newaxis], axis=1)
+    distance = np.where(errors == best, np.inf, np.abs(errors - best))
+    distance[~(distance <= near[:, np.newaxis])] = np.inf
+    targets = np.flatnonzero(np.isfinite(distance).any(axis=1))
+    distance = distance[targets]
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, :2]
+    rival = np.isfinite(np.take_along_axis(distance, nearest, axis=1))
+    own = chosen[targets, np.newaxis]
+    return targets, np.sort(np.concatenate([own, np.where(rival, nearest, own)], axis=1), axis=1)
+
+
 def _least_squares_bound(
-    training: Sequence[CentredStatistics], held_out: Sequence[CentredStatistics], part: slice
+    training: Sequence[CentredStatistics], held_out: Sequence[CentredStatistics]
 ) -> tuple[np.ndarray, np.ndarray]:
     """E(v), and the slope 2 n |G^-1 (Hv - e)|_1 by which it can fall with alpha, summed over folds."""
     error, reach = 0.0, 0.0
     for train, test in zip(training, held_out, strict=True):
-        least_squares = np.linalg.solve(train.gram, train.cross[:, part])
-        image = test.gram @ least_squares
-        crossed = test.cross[:, part]
-        error = error + (least_squares * (image - 2 * crossed)).sum(axis=0)
-        reach = reach + 2 * train.n * np.abs(np.linalg.solve(train.gram, image - crossed)).sum(axis=0)
-    return error, reach
+        inverse = np.linalg.inv(train.gram)
+        tested = inverse @ test.cross  # G^-1 e
+        slope = (inverse @ test.gram @ inverse) @ train.cross - tested  # G^-1 (Hv - e)
+        error = error + (train.cross * (slope - tested)).sum(axis=0)
+        reach = reach + 2 * train.n * np.abs(slope).sum(axis=0)
+    return np.asarray(error), np.asarray(reach)
 
 
-def _well_posed(gram: np.ndarray) -> bool:
+def _least_over_largest(gram: np.ndarray) -> float:
     values = np.linalg.eigvalsh(gram)
-    return bool(values[0] > 1e-10 * values[-1])
+    return float(values[0] / values[-1]) if values[-1] > 0 else 0.0
 
 
-def _largest(cross: np.ndarray, l1_ratio: float) -> np.ndarray:
-    """alpha_max of each target, (n_targets, 1), from X'y / n (n_targets, width)."""
-    return np.abs(cross).max(axis=1, keepdims=True) / l1_ratio
+def _largest(cross: np.ndarray, n_samples: int, l1_ratio: float) -> np.ndarray:
+    """alpha_max of each target, (n_targets,), from X'y (n_features, n_targets)."""
+    return np.abs(cross).max(axis=0) / (n_samples * l1_ratio)
+
+
+def _penalties(alphas: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """(n_targets, n_alphas) from alphas (n_alphas,) or (1 or n_targets, n_alphas) and their unit (n_targets,)."""
+    return np.asarray(alphas, dtype=np.float64) * np.asarray(unit, dtype=np.float64)[:, np.newaxis]
 
 
 def _check_l1_ratio(l1_ratio: float) -> None:
@@ -265,17 +408,3 @@ def _in_chunks(solve: Callable[[slice], None], n_targets: int) -> None:
     parts = [slice(start, min(start + _CHUNK, n_targets)) for start in range(0, n_targets, _CHUNK)]
     with ThreadPoolExecutor(n_linear_algebra_threads()) as threads:
         list(threads.map(solve, parts))
-
-
-def _warn_of_open_gaps(gaps: np.ndarray, tolerance: float, max_iterations: int) -> None:
-    n_open = int((gaps > tolerance).sum())
-    if n_open:
-        logger.warning(
-            "LASSO: %d of %d fits did not reach the duality gap of %g in %d iterations; the largest "
-            "relative gap is %g.",
-            n_open,
-            gaps.size,
-            tolerance,
-            max_iterations,
-            gaps.max(),
-        )
