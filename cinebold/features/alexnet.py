@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cinebold.features.network import Windows, class_names
 from cinebold.features.nodes import Layer, NodeExtractor, check_layer
 from cinebold.features.parameters import require
@@ -73,7 +75,8 @@ class AlexNet(NodeExtractor):
     name = "alexnet"
     parameter_kind = AlexNetParameters
     source = SOURCE
-    batch: Mapping[str, int] = {"cpu": 8, "cuda": 64}
+    batch: Mapping[str, int] = {"cpu": 32, "cuda": 64}
+    n_together = 8
 
     def layers(self) -> Mapping[str, Layer]:
         """The eight layers."""
@@ -108,9 +111,9 @@ class AlexNet(NodeExtractor):
 
         return AlexNet_Weights.IMAGENET1K_V1.transforms()
 
-    def unit_transform(self, activations: "torch.Tensor") -> "torch.Tensor":
+    def unit_transform(self, activations: np.ndarray) -> np.ndarray:
         """log10(x + 0.01), or nothing."""
-        return (activations + LOG_OFFSET).log10() if self.is_log else activations
+        return np.log10(activations + np.float32(LOG_OFFSET)) if self.is_log else activations
 
     def windows(self, info: FilmInfo) -> Windows:
         """A frame at the middle of every tick."""

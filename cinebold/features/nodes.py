@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -83,6 +84,8 @@ class NodeExtractor(NetworkExtractor):
     all the layers of a recipe cost little more than the deepest.
     """
 
+    n_together: ClassVar[int] = 1  #: windows that one thread of a CPU takes at once
+
     def __init__(self, parameters: Any, **where: Any) -> None:
         super().__init__(parameters, **where)
         self.layer = self.layers()[parameters.layer]
@@ -96,7 +99,7 @@ class NodeExtractor(NetworkExtractor):
         """torchvision's preprocessing that belongs to the weights."""
         raise NotImplementedError
 
-    def unit_transform(self, activations: "torch.Tensor") -> "torch.Tensor":
+    def unit_transform(self, activations: np.ndarray) -> np.ndarray:
         """Applied to every number before pooling and projection."""
         return activations
 
@@ -126,25 +129,23 @@ class NodeExtractor(NetworkExtractor):
 
     def values(self, clips: Sequence[Sequence["torch.Tensor"]]) -> np.ndarray:
         """The layer's numbers, transformed, pooled or flattened, and projected."""
-        import torch
-
         activations = self._network.read(clips, self.stacked)
         columns = []
-        with torch.inference_mode():
-            for node in self.layer.nodes:
-                units = self.unit_transform(activations[node].float())
-                units = units.reshape(*units.shape[:2], -1)  # (n_windows, n_channels, n_places)
-                if self.layer.is_pooled(self.parameters.spatial):
-                    units = units.mean(dim=2)
-                columns.append(units.flatten(1))
-            values = torch.cat(columns, dim=1).cpu().numpy()
+        for node in self.layer.nodes:
+            units = self.unit_transform(activations[node].float().cpu().numpy())
+            units = units.reshape(*units.shape[:2], -1)  # (n_windows, n_channels, n_places)
+            if self.layer.is_pooled(self.parameters.spatial):
+                units = units.mean(axis=2)
+            columns.append(units.reshape(len(units), -1))
+        values = np.concatenate(columns, axis=1)
         return values if self.projection is None else self.projection.apply(values)
 
     def _build(self) -> "SharedNetwork":
         key = json.dumps([self.name, self.weights_identity(), self.device])
         shared = _SHARED.get(key)
         if shared is None:
-            shared = SharedNetwork(self.loaded().to(self.device), self.official_transform(), self.device)
+            network = self.loaded().to(self.device)
+            shared = SharedNetwork(network, self.official_transform(), self.device, self.n_together)
             _SHARED[key] = shared
         shared.want(self.layer.nodes)
         return shared
@@ -153,8 +154,9 @@ class NodeExtractor(NetworkExtractor):
 class SharedNetwork:
     """One network and those who read it; what the first of them makes of a frame or a batch serves the others."""
 
-    def __init__(self, network: "torch.nn.Module", transform: Any, device: str) -> None:
+    def __init__(self, network: "torch.nn.Module", transform: Any, device: str, n_together: int = 1) -> None:
         self._network, self._transform, self._device = network, transform, device
+        self._n_together = n_together
         self._nodes: dict[str, None] = {}
         self._graph: Any = None
         self._frame: tuple[Any, Any] = (None, None)  # the last frame, prepared
@@ -180,10 +182,35 @@ class SharedNetwork:
         frames = [frame for clip in clips for frame in clip]
         known, activations = self._batch
         if len(known) != len(frames) or any(a is not b for a, b in zip(known, frames, strict=True)):
-            with exact_inference():
-                activations = self._traced()(stacked(clips))
+            activations = self._evaluated(stacked(clips))
             self._batch = (frames, activations)
         return activations
+
+    def _evaluated(self, batch: "torch.Tensor") -> Mapping[str, "torch.Tensor"]:
+        """On a CPU in parts of fixed size, a thread each.
+
+        Threads inside a convolution share its sums out in ways that change the last digits with their number.
+        """
+        import torch
+
+        graph = self._traced()
+        if self._device != "cpu":
+            with exact_inference():
+                return graph(batch)
+
+        def evaluate(part: "torch.Tensor") -> Mapping[str, "torch.Tensor"]:
+            with torch.inference_mode():
+                return graph(part)
+
+        n_threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                parts = list(pool.map(evaluate, batch.split(self._n_together)))
+        finally:
+            torch.set_num_threads(n_threads)
+        if len(parts) == 1:
+            return parts[0]
+        return {node: torch.cat([part[node] for part in parts]) for node in self._nodes}
 
     def _traced(self) -> Any:
         if self._graph is None:

@@ -114,7 +114,7 @@ class S3D(NodeExtractor):
     name = "s3d"
     parameter_kind = S3DParameters
     source = SOURCE
-    batch: Mapping[str, int] = {"cpu": 1, "cuda": 8}
+    batch: Mapping[str, int] = {"cpu": 4, "cuda": 8}
 
     def layers(self) -> Mapping[str, Layer]:
         """See `layers_of`."""

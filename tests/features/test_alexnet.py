@@ -149,12 +149,35 @@ def test_layers_share_one_network_and_one_pass_and_are_the_same_alone(weights, m
         for layer in ("conv1", "conv4", "conv5")
     }
     together = extract_features(moving_film, extractors)
-    assert passes == [8, 4]  # 12 frames, not 36
+    assert passes == [12]  # not 36 frames
     assert len({id(extractor._network) for extractor in extractors.values()}) == 1
     for layer in extractors:
         alone = create_extractor("alexnet", {"layer": layer, **ask}, weights_dir=str(weights[0]))
         series = extract_features(moving_film, {"one": alone})["one"]
         assert series.values.tobytes() == together[layer].values.tobytes()
+
+
+def test_the_number_of_threads_changes_no_byte(weights, moving_film):
+    import torch
+
+    before = torch.get_num_threads()
+    seen = []
+    try:
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            extractors = {
+                name: create_extractor(name, given, weights_dir=folder, random_weights=folder is None)
+                for name, given, folder in (
+                    ("alexnet", {"layer": "fc7", "hop_s": 0.4}, str(weights[0])),
+                    ("s3d", {"layer": "features.3", "frames": 14, "hop_s": 0.8, "spatial": "mean"}, None),
+                )
+            }
+            series = extract_features(moving_film, extractors)
+            assert torch.get_num_threads() == n_threads
+            seen.append({name: one.values.tobytes() for name, one in series.items()})
+    finally:
+        torch.set_num_threads(before)
+    assert seen[0] == seen[1]
 
 
 def test_sizes_of_layers_are_those_of_the_network():

@@ -131,19 +131,23 @@ class Recorder:
         self.inputs = []
 
     def __call__(self, clips):
-        import torch
-
         self.inputs.append(clips.clone())
-        return {"classifier": torch.zeros(len(clips), 400, 1, 1, 1)}
+        return {"classifier": clips.mean(dim=(2, 3, 4), keepdim=True).repeat(1, 134, 1, 1, 1)[:, :400]}
 
 
 @pytest.fixture
 def recorder(monkeypatch):
+    """With one thread, so that windows come in their order."""
+    import torch
+
     from cinebold.features import nodes
 
     network = Recorder()
     monkeypatch.setattr(nodes.SharedNetwork, "_traced", lambda self: network)
-    return network
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield network
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("align", "first"), [("centre", -7.5), ("end", -15.0), ("start", 0.0)])
@@ -155,6 +159,7 @@ def test_windows_hold_the_frames_on_display(film, recorder, align, first):
     series = extract_features(path, {"a": create_extractor("s3d", given, random_weights=True)})["a"]
     assert series.times_s.tolist() == [0.5, 1.5, 2.5]
     shown, pts_s = decoded(path), probe_film(path).pts_s
+    assert [len(clips) for clips in recorder.inputs] == [1, 1, 1]  # a thread each
     for window, centre_s in enumerate(series.times_s):
         ticks_s = centre_s + (first + np.arange(16)) / 8
         indices = [max([0, *[i for i, t in enumerate(pts_s) if t <= tick + 1e-6]]) for tick in ticks_s]
