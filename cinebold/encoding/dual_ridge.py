@@ -18,8 +18,8 @@ from cinebold.encoding.ridge_path import (
 from cinebold.encoding.scores import HeldOutSums
 from cinebold.encoding.tiles import one_thread_products, run_tiles
 
-#: An eigendecomposition takes about 9 n^3 operations at a third of the rate of a matrix product.
-_DECOMPOSITION = 27
+#: An eigendecomposition takes as long as a matrix product of so many n^3 operations: 9 to 15 at n 200 to 1600.
+_DECOMPOSITION = 12
 #: So many columns of the features are in memory in float64 at once.
 _COLUMNS = 4096
 
@@ -40,28 +40,30 @@ class RidgeCost:
 def ridge_cost(n_samples: int, n_features: int, n_targets: int, n_folds: int, n_alphas: int) -> RidgeCost:
     """How much work ridge over runs is by either path.
 
-    With n samples, p features, V targets, K folds of n/K test rows m and t = n - m training rows, A alphas,
-    and q = min(m, p) and s = min(m, t) rows of the triangular factor of the test rows:
+    With n samples, p features, V targets, K folds of n/K test rows m and t = n - m training rows, A alphas, q =
+    min(m, p) rows of the triangular factor of the test rows, r = min(p, t) and R = min(p, n) directions of the
+    kernels and s = min(m, r):
 
         primal = n p^2 + 2 n p V                        sums
-               + K [27 p^3 + 4 p^2 V                    decomposition; both X'Y in its basis
+               + K [12 p^3 + 4 p^2 V                    decomposition; both X'Y in its basis
                     + A V (2 q p - q^2)]                norms of predictions
-               + 27 p^3 + 4 p^2 V                       weights
+               + 12 p^3 + 4 p^2 V                       weights
         dual   = n^2 p                                  kernel
-               + K [27 t^3 + 2 m t^2 + 2 t^2 V + 2 m t V + A V (2 s t - s^2)]
-               + 27 n^3 + 4 n^2 V + 2 n p V             weights of samples, then of features
+               + K [12 t^3 + 2 m t r + 2 t r V + 2 m r V + A V (2 s r - s^2)]
+               + 12 n^3 + 4 n R V + 2 n p V             weights of samples, then of features
 
-    Decompositions take 9 p^3 operations, counted three times because they run at a third of the rate.
+    Near the break-even, at p = n/3 to p = n, both take about as long, and the model may choose the slower.
     """
     n, p, v = float(n_samples), float(n_features), float(n_targets)
     m = n / n_folds
     t = n - m
-    q, s = min(m, p), min(m, t)
+    q, of_fold, of_whole = min(m, p), min(p, t), min(p, n)
+    s = min(m, of_fold)
     primal = n * p**2 + 2 * n * p * v + (n_folds + 1) * (_DECOMPOSITION * p**3 + 4 * p**2 * v)
     primal += n_folds * n_alphas * v * (2 * q * p - q**2)
-    dual = n**2 * p + _DECOMPOSITION * n**3 + 4 * n**2 * v + 2 * n * p * v
-    dual += n_folds * (_DECOMPOSITION * t**3 + 2 * m * t**2 + 2 * t**2 * v + 2 * m * t * v)
-    dual += n_folds * n_alphas * v * (2 * s * t - s**2)
+    dual = n**2 * p + _DECOMPOSITION * n**3 + 4 * n * of_whole * v + 2 * n * p * v
+    dual += n_folds * (_DECOMPOSITION * t**3 + 2 * of_fold * (m * t + t * v + m * v))
+    dual += n_folds * n_alphas * v * (2 * s * of_fold - s**2)
     return RidgeCost(primal, dual)
 
 

@@ -177,7 +177,7 @@ class EncodingBandedRidge(_EncodingModel):
         spaces: Sequence[int] | None = None,
         alphas: Sequence[float] | None = None,
         *,
-        n_candidates: int = 10,
+        n_candidates: int = 30,
         n_steps: int = N_STEPS,
         scoring: str = "rsquared",
         unit_free: bool = True,

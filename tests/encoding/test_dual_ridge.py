@@ -37,8 +37,9 @@ def test_equal_to_the_primal(n_features, collinear, centre_runs, scoring):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_single_precision_scores_choose_the_same(dtype):
-    x, y = some_runs(dtype=dtype)
+@pytest.mark.parametrize("n_features", [30, 60, 200])
+def test_single_precision_scores_choose_the_same(dtype, n_features):
+    x, y = some_runs(n_features=n_features, dtype=dtype)
     dual, primal = solve_dual_ridge(x, y, ALPHAS, dtype=dtype), solve_ridge_over_runs(x, y, ALPHAS)
     np.testing.assert_array_equal(dual.alpha_index, primal.alpha_index)
     np.testing.assert_allclose(dual.weights, primal.weights, atol=1e-5)
@@ -94,8 +95,11 @@ def test_the_cheaper_path_is_chosen():
 def test_costs_are_those_of_a_count_by_hand():
     # n 4, p 2, V 1, two folds of 2 test and 2 training rows, one alpha.
     cost = ridge_cost(4, 2, 1, 2, 1)
-    assert cost.primal == 4 * 4 + 16 + 3 * (27 * 8 + 16) + 2 * (8 - 4)
-    assert cost.dual == 16 * 2 + 27 * 64 + 64 + 16 + 2 * (27 * 8 + 16 + 8 + 8) + 2 * (8 - 4)
+    assert cost.primal == 4 * 4 + 16 + 3 * (12 * 8 + 16) + 2 * (8 - 4)
+    assert cost.dual == 16 * 2 + 12 * 64 + 32 + 16 + 2 * (12 * 8 + 16 + 8 + 8) + 2 * (8 - 4)
+    # p 1: kernels of one direction.
+    cost = ridge_cost(4, 1, 1, 2, 1)
+    assert cost.dual == 16 * 1 + 12 * 64 + 16 + 8 + 2 * (12 * 8 + 8 + 4 + 4) + 2 * (2 - 1)
 
 
 def test_runs_that_do_not_fit_are_refused():
