@@ -161,8 +161,8 @@ def _bounded(
 ) -> tuple[int, int]:
     """How many voxels a thread reads at once, and how many threads there may be."""
     n_volumes = len(response)
-    # A tile's sums, and their bytes when they are written.
-    fixed = 2 * 8 * (sum(cell.rank for cell in cells) + 2 * len(cells) + 2) * voxel_tile
+    # A tile's sums, and two copies of their bytes when they are written.
+    fixed = 3 * 8 * (sum(cell.rank for cell in cells) + 2 * len(cells) + 2) * voxel_tile
     fixed += 8 * _PANEL * (n_volumes + max(cell.rank for cell in cells))
     a_voxel = n_volumes * (response.dtype.itemsize + 2 * 8)
     available = memory_mb * _MB

@@ -214,6 +214,8 @@ def _tiles(records: Sequence[RunRecord], plan: FitPlan, memory_mb: int, n_thread
     n_columns = max(prepared.features.shape[1] for prepared in (*plan.outer, plan.final))
     n_sums = max(len(prepared.cells) for prepared in (*plan.outer, plan.final))
     a_voxel = 8 * (2 * rank + (3 * n_sums + 6) * n_columns)
+    if hasattr(plan.final.solver, "fit_folds"):
+        a_voxel *= 3
     width = int(memory_mb * _MB // (n_threads * a_voxel))
     if width < _LEAST_TILE:
         raise SettingError(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,8 @@ DELAYS_S = (1.0, 2.0)
 
 
 def bytes_of(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """Of all files but the temporary ones of a process that was killed."""
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("[!.]*"))}
 
 
 def accumulate_all(designs, responses, folder, **options):
@@ -132,30 +134,66 @@ def test_every_voxel_is_read_once(hard_runs, tmp_path):
     assert (counting.reads == 1).all()
 
 
+@pytest.mark.parametrize("memory_mb", [4, 12, 40])
+def test_arrays_stay_within_the_memory(hard_runs, tmp_path, memory_mb):
+    """What numpy and Python allocate while a run is summed up, less what the cells need before."""
+    designs, responses = hard_runs(n_features=30, n_targets=3000, dtype=np.float32)
+    accumulate_run(0, designs, responses[0][:, :10], DELAYS_S, SETTINGS, tmp_path / "imports")
+    tracemalloc.start()
+    accumulate_run(
+        0, designs, responses[0], DELAYS_S, SETTINGS, tmp_path, memory_mb=memory_mb, voxel_tile=1000
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < (memory_mb + 0.5) * 1024**2
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from cinebold.design.run_design import RunDesign
+from cinebold.encoding.accumulation import accumulate_run
+from cinebold.encoding.settings import EncodingSettings
+
+shared, out = sys.argv[1:]
+replace, n_tiles = Path.replace, 0
+
+def killed(temporary, path):
+    global n_tiles
+    n_tiles += path.name.startswith("tile")
+    if n_tiles == 4:
+        os._exit(9)
+    return replace(temporary, path)
+
+Path.replace = killed
+designs = [RunDesign.load(path) for path in sorted(Path(shared).glob("*.npz"))]
+response = np.load(Path(shared) / "1.npy", mmap_mode="r")
+accumulate_run(
+    1, designs, response, (1.0, 2.0), EncodingSettings(n_permutations=0, pca=None), out, voxel_tile=16
+)
+"""
+
+
 def test_a_killed_accumulation_goes_on_where_it_stopped(hard_runs, tmp_path, monkeypatch):
     designs, responses = hard_runs(n_targets=100)
-    options = {"voxel_tile": 16}
-    accumulate_run(1, designs, responses[1], DELAYS_S, SETTINGS, tmp_path / "whole", **options)
-    written, write = [], RunRecord.write
-
-    def killed(record, number, sums):
-        if len(written) == 3:
-            raise KeyboardInterrupt
-        written.append(number)
-        write(record, number, sums)
-
-    monkeypatch.setattr(RunRecord, "write", killed)
-    with pytest.raises(KeyboardInterrupt):
-        accumulate_run(1, designs, responses[1], DELAYS_S, SETTINGS, tmp_path / "killed", **options)
+    for index, design in enumerate(designs):
+        design.save(tmp_path / "shared" / f"{index}.npz")
+    np.save(tmp_path / "shared" / "1.npy", responses[1])
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, tmp_path / "shared", tmp_path / "killed"], check=False
+    )
+    assert killed.returncode == 9
     with pytest.raises(InputError, match=r"not whole: 4 of 7 tiles are missing"):
         RunRecord.load(tmp_path / "killed" / "run-1")
 
-    again = []
+    again, write = [], RunRecord.write
     monkeypatch.setattr(
         RunRecord, "write", lambda record, number, sums: (again.append(number), write(record, number, sums))
     )
-    accumulate_run(1, designs, responses[1], DELAYS_S, SETTINGS, tmp_path / "killed", **options)
-    assert sorted(written + again) == list(range(7))
+    accumulate_run(1, designs, responses[1], DELAYS_S, SETTINGS, tmp_path / "killed", voxel_tile=16)
+    assert again == [3, 4, 5, 6]
+    accumulate_run(1, designs, responses[1], DELAYS_S, SETTINGS, tmp_path / "whole", voxel_tile=16)
     assert bytes_of(tmp_path / "killed" / "run-1") == bytes_of(tmp_path / "whole" / "run-1")
 
 

@@ -1,5 +1,6 @@
 """Models from run statistics are those from the responses, whatever is chosen later."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -121,6 +122,19 @@ def test_memory_and_tiles_change_nothing(hard_runs, tmp_path):
     records = accumulated(designs, responses, tmp_path / "b", voxel_tile=150)
     narrow = fit_statistics(records, replace(PLAIN, voxel_tile=70), memory_mb=16)
     assert_same_fit(narrow, wide)
+
+
+def test_less_memory_takes_smaller_tiles(hard_runs, tmp_path):
+    designs, responses = hard_runs(n_features=30, n_targets=3000, dtype=np.float32)
+    settings = replace(PLAIN, pca=None)
+    records = accumulated(designs, responses, tmp_path, settings)
+    peaks = []
+    for memory_mb in (8, 8, 1000):  # the first imports
+        tracemalloc.start()
+        fit_statistics(records, settings, memory_mb=memory_mb)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[2] / 2
 
 
 @pytest.mark.parametrize("run", range(4))
