@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from cinebold.encoding.banded_gradient import SpaceBasis
+from cinebold.encoding.banded_systems import SpaceBasis
 from cinebold.encoding.ridge_path import gram_root, rising, scoring_of, triangular
 from cinebold.errors import SettingError
 

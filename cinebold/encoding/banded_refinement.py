@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from cinebold.encoding.banded_candidates import PreparedBands
-from cinebold.encoding.banded_gradient import Accuracy, BandedFold, FoldState, loss_derivatives, solve_fold
+from cinebold.encoding.banded_gradient import BandedFold, FoldState, loss_derivatives, solve_fold
+from cinebold.encoding.banded_systems import Accuracy
 
 #: A space that a voxel does not use starts from this gamma: at 0 the gradient vanishes.
 _LEAST_GAMMA = 1e-2

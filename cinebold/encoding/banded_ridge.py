@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cinebold.encoding.banded_candidates import PreparedBands, gamma_candidates, in_threads
-from cinebold.encoding.banded_gradient import BandedFold, solve_weights
+from cinebold.encoding.banded_gradient import BandedFold
 from cinebold.encoding.banded_refinement import refine
+from cinebold.encoding.banded_systems import solve_weights
 from cinebold.encoding.ridge_path import choose, leave_one_out, path_sums, pool
 from cinebold.encoding.scores import HeldOutSums
 from cinebold.encoding.statistics import CentredStatistics, RunStatistics

@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 
 from cinebold.encoding.banded_candidates import PreparedBands, gamma_candidates
-from cinebold.encoding.banded_gradient import (
-    Accuracy,
-    BandedFold,
-    conjugate_gradients,
-    loss_derivatives,
-    solve_fold,
-    solve_weights,
-)
+from cinebold.encoding.banded_gradient import BandedFold, loss_derivatives, solve_fold
 from cinebold.encoding.banded_ridge import leave_one_run_out
+from cinebold.encoding.banded_systems import Accuracy, conjugate_gradients, solve_weights
 from cinebold.encoding.scores import held_out_r, held_out_rsquared, sums_of_predictions
 from cinebold.encoding.statistics import accumulate
 
@@ -125,7 +119,7 @@ def test_spaces_that_are_nearly_the_same_are_solved_without_the_iterations(monke
     whole, bands, _ = prepared(x, y)
     deltas = np.full((3, 6), 9.0)
     by_iterations = solve_weights(bands.whole_basis, whole.cross, deltas)
-    monkeypatch.setattr("cinebold.encoding.banded_gradient.WEIGHT_ACCURACY", Accuracy(1e-11, 1))
+    monkeypatch.setattr("cinebold.encoding.banded_systems.WEIGHT_ACCURACY", Accuracy(1e-11, 1))
     np.testing.assert_allclose(
         solve_weights(bands.whole_basis, whole.cross, deltas), by_iterations, atol=1e-6
     )

@@ -1,5 +1,7 @@
 """What refinement does to scores, gammas and held-out predictions; tiles, threads and voxels that are not finite."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,25 @@ def test_threads_change_no_byte(monkeypatch):
     three = choose_and_fit_banded(whole, folds, bands_of(whole, folds, n_threads=3), n_threads=3)
     for name in ("weights", "gammas", "alphas", "alpha_index", "inner_score"):
         assert getattr(one, name).tobytes() == getattr(three, name).tobytes()
+
+
+def test_tiles_in_threads_share_what_was_prepared():
+    x, y, _ = some_runs()
+    whole, folds = statistics_of(x, y)
+    bands = bands_of(whole, folds, memory_bytes=30_000)
+
+    def fit(start):
+        tile = slice(start, start + 10)
+        return choose_and_fit_banded(
+            only(whole, tile), [(only(train, tile), only(test, tile)) for train, test in folds], bands
+        )
+
+    with ThreadPoolExecutor(4) as threads:
+        at_once = list(threads.map(fit, range(0, 40, 10)))
+    for start, found in zip(range(0, 40, 10), at_once, strict=True):
+        alone = fit(start)
+        assert alone.weights.tobytes() == found.weights.tobytes()
+        assert alone.gammas.tobytes() == found.gammas.tobytes()
 
 
 def test_no_thread_is_started_where_one_is_asked_for(monkeypatch):
