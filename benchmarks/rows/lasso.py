@@ -2,13 +2,17 @@
 
 import os
 import warnings
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from benchmarks.registry import Row, Setup, row, timed
+from benchmarks.registry import Row, Setup, measure, row, timed
 
 N_FEATURES = 81
 N_RUNS = 4
+#: Voxels that a GPU has at once.
+_DEVICE_TILE = 16384
 
 
 def planted_voxels(n_run: int, n_voxels: int, seed: int = 0) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -44,10 +48,10 @@ def lasso_one_alpha(setup: Setup) -> Row:
     from joblib import Parallel, delayed
     from sklearn.linear_model import Lasso
 
-    from cinebold.encoding.lasso import solve_lasso_path
     from cinebold.encoding.tiles import one_thread_products, run_tiles
 
     alpha = 0.1
+    accumulate, _, solve_lasso_path = _solvers(setup)
     n_run, n_voxels, n_peer = (100, 2000, 200) if setup.quick else (460, 100_000, 2000)
     runs_x, runs_y = planted_voxels(n_run, n_voxels)
     x, y = np.concatenate(runs_x), np.concatenate(runs_y)
@@ -57,6 +61,20 @@ def lasso_one_alpha(setup: Setup) -> Row:
     def ours() -> None:
         centre = x - x.mean(axis=0)
         gram = centre.astype(np.float64).T @ centre.astype(np.float64)
+
+        def tile_on_device(part: slice) -> None:
+            sums = accumulate(x, y[:, part], np.float32)
+            cross = sums.xy - np.outer(sums.sum_x, sums.sum_y) / sums.n
+            total = sums.yy - sums.sum_y**2 / sums.n
+            path, _ = solve_lasso_path(
+                gram, cross, total, n_samples, np.array([[alpha]]), alpha_max=np.ones(len(total))
+            )
+            weights[part] = path[:, 0]
+
+        if setup.on_gpu:
+            for part in _tiles(n_voxels, _DEVICE_TILE):
+                tile_on_device(part)
+            return
 
         def tile(part: slice) -> None:
             mine = y[:, part]
@@ -78,8 +96,9 @@ def lasso_one_alpha(setup: Setup) -> Row:
     def peer() -> None:
         Parallel(n_jobs=len(parts))(delayed(_lasso_each)(x, part, alpha) for part in parts)
 
-    ours()  # compiles
-    seconds, peak_mb, _ = timed(ours, repeats=3)
+    if not setup.on_gpu:
+        ours()  # compiles
+    measured = measure(setup, ours, repeats=3)
     Parallel(n_jobs=len(parts))(
         delayed(_lasso_each)(x, part[:, :4], alpha) for part in parts
     )  # starts workers
@@ -89,13 +108,14 @@ def lasso_one_alpha(setup: Setup) -> Row:
     exact = np.stack([Lasso(alpha, tol=1e-8).fit(wide, y[:, v].astype(np.float64)).coef_ for v in checked])
     return Row(
         name="lasso-one-alpha",
-        peer=f"joblib over voxels, sklearn Lasso (tol 1e-4), {n_peer} voxels timed and scaled",
+        peer=f"joblib over voxels, sklearn Lasso (tol 1e-4, CPU), {n_peer} voxels timed and scaled",
         goal=200,
         agreement=float(np.abs(weights[checked] - exact).max()),
         agreement_of="largest difference of coefficients from sklearn at tol 1e-8",
-        seconds_ours=seconds,
         seconds_peer=seconds_peer * n_voxels / n_peer,
-        peak_mb=peak_mb,
+        flops={"float32": 2.0 * n_samples * N_FEATURES * n_voxels},
+        device=setup.device,
+        **measured.of_row(),
         sizes={"n_samples": n_samples, "n_features": N_FEATURES, "n_voxels": n_voxels, "alpha": alpha},
     )
 
@@ -105,10 +125,10 @@ def lasso_path(setup: Setup) -> Row:
     """Fifty alphas, each of four runs left out in turn, then a fit of all runs with each voxel's best."""
     from joblib import Parallel, delayed
 
-    from cinebold.encoding.lasso import choose_lasso_alphas, solve_lasso_path
-    from cinebold.encoding.statistics import accumulate, centred
+    from cinebold.encoding.statistics import centred
     from cinebold.encoding.tiles import one_thread_products, run_tiles
 
+    accumulate, choose_lasso_alphas, solve_lasso_path = _solvers(setup)
     n_run, n_voxels, n_peer = (100, 512, 8) if setup.quick else (460, 20_000, 100)
     runs_x, runs_y = planted_voxels(n_run, n_voxels)
     alphas = np.logspace(0, -3, 50)
@@ -128,7 +148,10 @@ def lasso_path(setup: Setup) -> Row:
             chosen[part], weights[part] = index, path[:, 0]
 
         with one_thread_products() as n_threads:
-            run_tiles(tile, _tiles(n_voxels, 1024), n_threads)
+            if setup.on_gpu:
+                run_tiles(tile, _tiles(n_voxels, _DEVICE_TILE), 1)
+            else:
+                run_tiles(tile, _tiles(n_voxels, 1024), n_threads)
 
     x, y = np.concatenate(runs_x).astype(np.float64), np.concatenate(runs_y)
     run_of = np.repeat(np.arange(N_RUNS), n_run)
@@ -143,8 +166,9 @@ def lasso_path(setup: Setup) -> Row:
         )
         return np.concatenate(found)
 
-    ours()  # compiles
-    seconds, peak_mb, _ = timed(ours, repeats=2)
+    if not setup.on_gpu:
+        ours()  # compiles
+    measured = measure(setup, ours, repeats=2)
     Parallel(n_jobs=len(parts))(delayed(_lasso_each)(x, part[:, :1], 0.1) for part in parts)  # starts workers
     seconds_peer, _, _ = timed(peer)
     centre = x - x.mean(axis=0)
@@ -157,13 +181,14 @@ def lasso_path(setup: Setup) -> Row:
     )
     return Row(
         name="lasso-path",
-        peer=f"sklearn LassoCV a voxel (tol 1e-4) over joblib, {n_peer} voxels timed and scaled",
+        peer=f"sklearn LassoCV a voxel (tol 1e-4, CPU) over joblib, {n_peer} voxels timed and scaled",
         goal=150,
         agreement=float((theirs == chosen[sample]).mean()),
         agreement_of="share of voxels with the alpha of LassoCV at tol 1e-8",
-        seconds_ours=seconds,
         seconds_peer=seconds_peer * n_voxels / n_peer,
-        peak_mb=peak_mb,
+        flops={"float64": 2.0 * len(x) * N_FEATURES * n_voxels},
+        device=setup.device,
+        **measured.of_row(),
         sizes={
             "n_samples": len(x),
             "n_features": N_FEATURES,
@@ -171,6 +196,27 @@ def lasso_path(setup: Setup) -> Row:
             "n_alphas": len(alphas),
             "n_folds": N_RUNS,
         },
+    )
+
+
+def _solvers(setup: Setup) -> tuple[Callable, Callable, Callable]:
+    """Statistics of a run, the choice of alphas and the path, by the CPU or by the device."""
+    if not setup.on_gpu:
+        from cinebold.encoding.lasso import choose_lasso_alphas, solve_lasso_path
+        from cinebold.encoding.statistics import accumulate
+
+        return accumulate, choose_lasso_alphas, solve_lasso_path
+    from cinebold.encoding import torch_lasso
+    from cinebold.encoding.torch_statistics import accumulate_on, as_arrays
+
+    def accumulate_there(x: np.ndarray, y: np.ndarray, dtype: type = np.float64):  # type: ignore[no-untyped-def]
+        return as_arrays(accumulate_on(setup.device, x, y, dtype=dtype))
+
+    there = {"device": setup.device}
+    return (
+        accumulate_there,
+        partial(torch_lasso.choose_lasso_alphas, **there),
+        partial(torch_lasso.solve_lasso_path, **there),
     )
 
 
