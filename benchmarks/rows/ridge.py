@@ -11,7 +11,7 @@ N_RUNS = 4
 ALPHAS = np.logspace(-1, 5, 20)
 #: Sizes of himalaya's batches (benchmarks/README.md tells which others were tried).
 BATCHES = {
-    "cpu": {"n_targets_batch": 1000, "n_alphas_batch": 5, "n_targets_batch_refit": 1000},
+    "cpu": {"n_targets_batch": 250, "n_alphas_batch": 20, "n_targets_batch_refit": 1000},
     "cuda": {"n_targets_batch": 10_000, "n_alphas_batch": 20, "n_targets_batch_refit": 10_000},
 }
 

@@ -29,7 +29,16 @@ def command(monkeypatch):
     ("name", "agrees"),
     [("lasso-one-alpha", lambda value: value < 1e-4), ("lasso-path", lambda value: value == 1)],
 )
-def test_a_quick_row_has_all_its_facts_and_the_peers_answer(command, tmp_path, capsys, name, agrees):
+@pytest.mark.parametrize("path", ["numba", "torch"])
+def test_a_quick_row_has_all_its_facts_and_the_peers_answer(
+    command, monkeypatch, tmp_path, capsys, name, agrees, path
+):
+    if path == "torch":  # what a GPU would do, by torch on the CPU
+        import torch
+
+        monkeypatch.setattr("benchmarks.registry.Setup.on_gpu", True)
+        monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 1)
     assert command.main(["--quick", "--only", name, "--json", str(tmp_path / "rows.json")]) == 0
     (row,) = json.loads((tmp_path / "rows.json").read_text())
     assert row.keys() >= KEYS and row["name"] == name
