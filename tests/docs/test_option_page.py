@@ -78,15 +78,18 @@ def test_the_recipe_page_has_every_recipe_and_key():
 def test_the_feature_page_has_every_extractor_and_parameter():
     from dataclasses import fields
 
+    from cinebold.features.alexnet import AlexNetParameters
     from cinebold.features.low_level import LowLevelParameters
     from cinebold.features.motion_energy import MotionEnergyParameters
     from cinebold.features.registry import extractor_names
+    from cinebold.features.s3d import S3DParameters
     from cinebold.features.slowfast import SlowFastParameters
 
     page = (DOCS / "features.md").read_text(encoding="utf-8")
     for name in extractor_names():
         assert f"`{name}`" in page
-    for kind in (LowLevelParameters, MotionEnergyParameters, SlowFastParameters):
+    networks = (SlowFastParameters, AlexNetParameters, S3DParameters)
+    for kind in (LowLevelParameters, MotionEnergyParameters, *networks):
         for field in fields(kind):
             assert f"`{field.name}`" in page, f"{field.name} is not in docs/features.md"
 
