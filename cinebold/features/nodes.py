@@ -160,13 +160,17 @@ class SharedNetwork:
         self._nodes: dict[str, None] = {}
         self._graph: Any = None
         self._frame: tuple[Any, Any] = (None, None)  # the last frame, prepared
-        self._batch: tuple[list[Any], Any] = ([], None)  # the frames of the last batch, its activations
+        self._batch: tuple[int, list[Any], Any] = (
+            0,
+            [],
+            None,
+        )  # the last: windows, their frames, activations
 
     def want(self, nodes: Mapping[str, Any]) -> None:
         """These nodes will be read; what comes after the deepest is not computed."""
         if set(nodes) - set(self._nodes):
             self._nodes |= dict.fromkeys(nodes)
-            self._graph, self._batch = None, ([], None)
+            self._graph, self._batch = None, (0, [], None)
 
     def prepared(self, frame: np.ndarray) -> "torch.Tensor":
         """A frame, (h, w, 3) uint8, after the official preprocessing: (3, height, width) float32."""
@@ -180,10 +184,11 @@ class SharedNetwork:
     def read(self, clips: Sequence[Sequence["torch.Tensor"]], stacked: Any) -> Mapping[str, "torch.Tensor"]:
         """The activations of all nodes that are wanted, by name, for some windows."""
         frames = [frame for clip in clips for frame in clip]
-        known, activations = self._batch
-        if len(known) != len(frames) or any(a is not b for a, b in zip(known, frames, strict=True)):
+        n_clips, known, activations = self._batch
+        same = (n_clips, len(known)) == (len(clips), len(frames))
+        if not same or any(a is not b for a, b in zip(known, frames, strict=True)):
             activations = self._evaluated(stacked(clips))
-            self._batch = (frames, activations)
+            self._batch = (len(clips), frames, activations)
         return activations
 
     def _evaluated(self, batch: "torch.Tensor") -> Mapping[str, "torch.Tensor"]:

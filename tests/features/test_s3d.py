@@ -169,6 +169,20 @@ def test_windows_hold_the_frames_on_display(film, recorder, align, first):
         assert series.pad_fraction[window] == pytest.approx(outside)
 
 
+def test_windows_of_equal_frames_and_other_lengths_are_not_taken_for_each_other(film, recorder):
+    """Two windows of 14 frames and one of 28, side by side, hold the same frames in the same order."""
+    frames = np.random.default_rng(5).integers(0, 256, (28, 18, 32, 3), dtype=np.uint8)
+    path = film("a.mkv", frames, fps=14)
+    given = {"hop_s": 1.0, "span_s": 1.0, "frames": 14}
+    extractors = {
+        "two": create_extractor("s3d", given, random_weights=True),
+        "one": create_extractor("s3d", {"whole_clip": True, "frames": 28}, random_weights=True),
+    }
+    together = extract_features(path, extractors)
+    assert {key: len(one.values) for key, one in together.items()} == {"two": 2, "one": 1}
+    assert [clips.shape[2] for clips in recorder.inputs] == [14, 14, 28]
+
+
 def test_a_clip_of_few_frames_repeats_its_last(film, recorder):
     frames = np.random.default_rng(2).integers(0, 256, (5, 18, 32, 3), dtype=np.uint8)
     path = film("short.mkv", frames, fps=24)
