@@ -6,22 +6,19 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from cinebold.design.run_design import RunDesign
 from cinebold.encoding.cell_bases import Columns, stacked_rows_and_folds
 from cinebold.encoding.diagnostics import describe_fit, edge_shares, edge_warnings, predicted_voxels
 from cinebold.encoding.estimators import estimator
 from cinebold.encoding.fit import EncodingResult, _assemble_model
+from cinebold.encoding.folds import TrainingSet
 from cinebold.encoding.rows import Rows
 from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.statistics import RunStatistics
 from cinebold.encoding.statistics_files import RunRecord, merge
-from cinebold.encoding.tile_fit import FitMaps, FitPlan, _fit_final, _freedom, _HeldOut, _SpaceScores
+from cinebold.encoding.tile_fit import FitMaps, FitPlan, fit_targets
 from cinebold.encoding.tiles import one_thread_products, run_tiles
-from cinebold.encoding.training import (
-    CellStatistics,
-    PreparedTraining,
-    prepare_training,
-    train,
-)
+from cinebold.encoding.training import CellStatistics, PreparedTraining, prepare_training
 from cinebold.errors import InputError, SettingError
 
 logger = logging.getLogger(__name__)
@@ -49,7 +46,7 @@ def fit_statistics(
     ----------
     records : one a run, of all runs of one analysis, in any order
     settings : those of the accumulation, or others in what it leaves open
-    memory_mb : bounds how many voxels are in memory at once, beside the weights of all voxels
+    memory_mb : of the voxels that are in memory at once, beside the training sets and the weights of all voxels
 
     Raises
     ------
@@ -65,11 +62,19 @@ def fit_statistics(
     alphas = tuple(sorted(settings.alphas if settings.alphas is not None else kind.default_alphas))
     with one_thread_products() as n_threads:
 
-        def prepare(fold):  # type: ignore[no-untyped-def]
+        def prepare(fold: TrainingSet) -> StatisticsTraining:
             return cells.prepared(prepare_training(fold, rows, designs, columns.delays, settings))
 
         outer = tuple(prepare(fold) for fold in folds)
-        plan = FitPlan(settings, alphas, rows, outer, prepare(final), None, ())
+        plan = FitPlan(
+            settings=settings,
+            alphas=alphas,
+            rows=rows,
+            outer=outer,
+            final=prepare(final),
+            test=None,
+            repeats=(),
+        )
         maps = FitMaps(plan, records[0].n_targets)
         tiles = _tiles(records, plan, memory_mb, n_threads)
         run_tiles(lambda part: _fit_tile(plan, maps, part, records), tiles, n_threads, progress)
@@ -154,25 +159,8 @@ class _Cells:
 def _fit_tile(plan: FitPlan, maps: FitMaps, part: slice, records: Sequence[RunRecord]) -> None:
     """Train and score all folds on some voxels, and fit the final model."""
     sums, means, valid = read_sums(records, plan.rows, part, plan.settings.intercept)
-    if not valid.any():
-        return
-    targets = np.arange(part.start, part.stop)[valid]
-    partitioning = plan.settings.variance_partitioning
-    held_out = _HeldOut(plan, sums.shape, False)
-    spaces = _SpaceScores(plan, len(targets)) if partitioning else None
-    for number, prepared in enumerate(plan.outer):
-        cells = prepared.statistics(sums, sorted({*prepared.train, *prepared.test}))
-        trained = train(prepared, sums, plan.alphas, cells)
-        held_out.add(prepared, trained.weights, sums, cells)
-        maps.freedom[number, targets] = _freedom(prepared, trained.weights, plan.alphas, trained.alpha_index)
-        if spaces is not None:
-            spaces.add(prepared, trained.weights, sums, cells)
-    maps.fill("r", targets, held_out.r())
-    maps.fill("rsquared", targets, held_out.rsquared())
-    if spaces is not None:
-        for name, values in spaces.results(sums, held_out).items():
-            maps.fill(name, targets, values)
-    _fit_final(plan, maps, sums, means[valid], targets)
+    if valid.any():
+        fit_targets(plan, maps, np.arange(part.start, part.stop)[valid], sums, means[valid])
 
 
 def read_sums(
@@ -253,7 +241,7 @@ def _without_responses(settings: EncodingSettings, columns: Columns) -> Encoding
     return replace(settings, n_permutations=0)
 
 
-def _result(plan: FitPlan, maps: FitMaps, designs, columns: Columns) -> EncodingResult:  # type: ignore[no-untyped-def]
+def _result(plan: FitPlan, maps: FitMaps, designs: Sequence[RunDesign], columns: Columns) -> EncodingResult:
     settings, warnings = plan.settings, []
     found = maps.by_statistic()
     n_invalid, n_targets = int((~maps.valid).sum()), len(maps.valid)
