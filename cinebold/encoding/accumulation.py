@@ -11,6 +11,7 @@ import numpy as np
 
 from cinebold.design.run_design import RunDesign
 from cinebold.encoding.cell_bases import CellBasis, Columns, cell_bases, run_cells, stacked_rows_and_folds
+from cinebold.encoding.fit import _check_runs
 from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.statistics_files import (
     SCHEMA_VERSION,
@@ -80,13 +81,13 @@ def accumulate_run(
     design, columns = designs[index], Columns.of(settings, delays_s, designs[0].tr_s)
     ordered = sorted(designs, key=lambda own: own.label)
     rows, folds, final = stacked_rows_and_folds(ordered, columns, settings)
-    run = rows.labels.index(design.label)
-    cells = [rows.volume[cell] for cell in run_cells(rows, run, [*folds, final])]
-    runs = {own.label: design_sha256(own) for own in ordered}
-    parts = {
-        label: [rows.volume[cell].tolist() for cell in run_cells(rows, number, [*folds, final])]
-        for number, label in enumerate(rows.labels)
+    cells_of = {
+        label: [rows.volume[cell] for cell in run_cells(rows, run, [*folds, final])]
+        for run, label in enumerate(rows.labels)
     }
+    cells = cells_of[design.label]
+    runs = {own.label: design_sha256(own) for own in ordered}
+    parts = {label: [cell.tolist() for cell in own] for label, own in cells_of.items()}
     n_targets = response.shape[1]
     card = {
         "schema_version": SCHEMA_VERSION,
@@ -213,8 +214,6 @@ def _sampled_sha256(response: np.ndarray) -> str:
 
 
 def _check_designs(designs: Sequence[RunDesign], index: int, response: np.ndarray) -> None:
-    from cinebold.encoding.fit import _check_runs
-
     if response.ndim != 2 or len(response) != designs[index].n_volumes:
         raise InputError(
             f"Run {designs[index].label}: responses have shape {response.shape}, expected "
