@@ -111,7 +111,9 @@ def _analysis(recipe: Recipe) -> str:
     response = f"response {design.hrf}"
     if design.hrf == "none":
         delays = design.delays_s
-        response = f"delays {delays if delays == 'auto' else ', '.join(f'{delay:g}' for delay in delays) + ' s'}"
+        response = (
+            f"delays {delays if delays == 'auto' else ', '.join(f'{delay:g}' for delay in delays) + ' s'}"
+        )
     spaces = ", ".join(f"{table.space} ({table.extractor})" for table in recipe.features)
     pca = "none" if design.pca is None else f"{design.pca:g}"
     values = "z-scored" if bold.standardise else "as they are"

@@ -112,10 +112,10 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
         ]
         if found:
             problems[label] = " ".join(text.removeprefix(f"{label}: ") for text in found)
-        elif len(inputs.runs) == 1:
+        elif len(inputs.runs) == 1 and recipe.encoding.cross_validation != "leave-one-stimulus-out":
             problems[label] = (
                 f"{label} has one run only ({inputs.runs[0].label}): held-out scores need at least two runs, one to "
-                "train on and one to test"
+                "train on and one to test, or several films and --cross-validation leave-one-stimulus-out"
             )
         elif inputs.runs:
             analyses.append(_participant_analysis(inputs, settings, recipe))
@@ -147,10 +147,11 @@ def _confound_problems(inputs: ParticipantInputs, recipe: Recipe) -> list[str]:
 
 def _fold_problems(inputs: ParticipantInputs, recipe: Recipe, settings: Settings) -> list[str]:
     """Why no folds can be made of the runs: told before anything runs, where names are enough to tell it."""
-    if len(inputs.runs) < 2:
+    cross_validation = recipe.encoding_settings(settings.random_seed).cross_validation
+    if len(inputs.runs) < 2 and cross_validation.scheme != "leave-one-stimulus-out":
         return []
     try:
-        planned_folds(inputs.runs, recipe.encoding_settings(settings.random_seed).cross_validation)
+        planned_folds(inputs.runs, cross_validation)
     except InputError as error:
         return [str(error)]
     return []

@@ -179,6 +179,7 @@ def _draw_lstm(figures: FigureSet, maps: Maps, diagnostics: Mapping[str, Any]) -
     if "r-ridge" in maps:
         lstm, ridge = map_values(maps["r"]), map_values(maps["r-ridge"])
         both = np.isfinite(lstm) & np.isfinite(ridge)
+        known = diagnostics.get("lstm_minus_ridge", {})
         figures.draw(
             "lstmscatter",
             score_scatter,
@@ -186,8 +187,9 @@ def _draw_lstm(figures: FigureSet, maps: Maps, diagnostics: Mapping[str, Any]) -
             lstm,
             facts={
                 "n_voxels": int(both.sum()),
-                "mean_difference": _mean((lstm - ridge)[both]),
-                "share_better": _mean((lstm > ridge)[both]),
+                "where": known.get("voxels", "all voxels"),
+                "mean_difference": known.get("mean_r_difference", _mean((lstm - ridge)[both])),
+                "share_better": known.get("share_of_voxels_with_higher_r", _mean((lstm > ridge)[both])),
             },
             title="LSTM against ridge",
             xlabel="held-out r, ridge",

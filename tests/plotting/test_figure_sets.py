@@ -124,3 +124,78 @@ def test_group(analysis, tmp_path):
         "rslices", "rsurface", "rhist", "qslices", "tslices", "tsurface", "weightswords00", "weightswords01",
     }  # fmt: skip
     assert len(files) == 9
+
+
+SPACES = list(NAMES)
+
+
+def _with_spaces(analysis, folder, **more):
+    """Maps of what is compared, on the grid of the analysis."""
+    image = nib.load(analysis["maps"]["r"])
+    r = image.get_fdata()
+    values = {
+        "rnorm": r / 0.5,
+        "bestlayer": np.where(r > 0.2, 1.0 + (r > 0.4), np.nan),
+        "centrelayer": np.where(r > 0.2, 1.5, np.nan),
+        "r-ridge": r - 0.01,
+    }
+    for number, space in enumerate(SPACES):
+        values |= {
+            f"unique-{space}": 0.05 * r * (1 - number),
+            f"product-{space}": r**2 / 2,
+            f"partial-{space}": 0.1 * r,
+            f"r-{space}": r - 0.1 * number,
+            f"gamma-{space}": np.where(np.isfinite(r), 0.5, np.nan),
+        }
+    maps = dict(analysis["maps"])
+    for name, volume in values.items():
+        maps[name] = folder / f"{name}.nii.gz"
+        nib.save(nib.Nifti1Image(volume.astype(np.float32), AFFINE), maps[name])
+    return maps | more
+
+
+@pytest.mark.slow
+def test_what_is_compared_is_drawn(analysis, tmp_path):
+    diagnostics = {"folds": [{"held_out": "run-1", "validation_rsquared": [0.0, 0.1]}], "final": {}}
+    listing = _draw(
+        analysis, tmp_path / "a", maps=_with_spaces(analysis, tmp_path), spaces=SPACES, diagnostics=diagnostics,
+        designs=(), model_prefix=None,
+    )  # fmt: skip
+    drawn = listing["figures"]
+    assert {
+        "rnormslices", "spacebars", "uniquebest", "bestlayersurface", "bestlayerslices", "centrelayerslices",
+        "layerprofile", "gammas", "lstmscatter", "lstmcurves",
+    } <= set(drawn)  # fmt: skip
+    assert drawn["uniquebest"]["counts"]["filters"] == 0 < drawn["uniquebest"]["counts"]["words"]
+    assert drawn["gammas"]["medians"] == {"words": 0.5, "filters": 0.5}
+    assert drawn["lstmscatter"]["share_better"] == 1.0
+    assert drawn["lstmscatter"]["mean_difference"] == pytest.approx(0.01, abs=1e-6)
+    assert drawn["lstmcurves"]["n_epochs"] == {"without run-1": 1}
+    assert drawn["rnormslices"]["vmax"] <= 1.2
+    assert "q < 0.05" in drawn["spacebars"]["where"]
+
+
+def test_what_is_not_there_is_neither_drawn_nor_missed(analysis, tmp_path):
+    listing = _draw({"maps": {"alpha": analysis["maps"]["alpha"]}}, tmp_path / "a", spaces=SPACES)
+    names = {*listing["figures"], *listing["not_made"]}
+    assert not names & {"spacebars", "uniquebest", "layerprofile", "gammas", "lstmscatter", "rnormslices"}
+
+
+def test_no_layer_anywhere_is_said(analysis, tmp_path):
+    maps = _with_spaces(analysis, tmp_path)
+    nothing = nib.load(maps["bestlayer"])
+    nib.save(nib.Nifti1Image(np.full(nothing.shape, np.nan, dtype=np.float32), AFFINE), maps["bestlayer"])
+    kept = {name: maps[name] for name in ("bestlayer", "centrelayer")}
+    listing = _draw({"maps": kept}, tmp_path / "a", spaces=SPACES)
+    assert listing["not_made"]["bestlayersurface"] == "no voxel is predicted by any layer"
+
+
+def test_facts_that_are_not_known_are_none(tmp_path):
+    from cinebold.plotting.figure_set import FigureSet
+
+    figures = FigureSet(tmp_path / "x")
+    figures.draw(
+        "a", lambda out_png: None, facts={"mean": float("nan"), "by": {"space": float("inf"), "n": 1}}
+    )
+    assert figures.made["a"] == {"mean": None, "by": {"space": None, "n": 1}}
+    figures.finish()

@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 
 from cinebold.errors import InputError
-from cinebold.plotting.colouring import ColourScale, scale_for
+from cinebold.plotting.colouring import ColourScale, RangeScale, category_scale, scale_for
 from cinebold.plotting.curves import alpha_histogram, delay_profile, score_histogram
 from cinebold.plotting.design import design_figure, stretches
 from cinebold.plotting.slices import statmap_slices
-from cinebold.plotting.surface import sampled_on_surface, statmap_surface
+from cinebold.plotting.surface import categories_on_surface, sampled_on_surface, statmap_surface
 from cinebold.plotting.words import wordcloud_figure, worth_reading
 
 AFFINE = np.array([[8.0, 0, 0, -72], [0, 8, 0, -108], [0, 0, 8, -64], [0, 0, 0, 1]])
@@ -114,8 +114,45 @@ class TestMaps:
             with pytest.raises(InputError, match="grid"):
                 draw(stat_map, tmp_path / "a.png", title="", q_image=path)
 
+    def test_categories_keep_their_colours_and_never_mix(self, stat_map, tmp_path):
+        """A third category between two others would be the mean of their numbers: it must not appear."""
+        image = nib.load(stat_map)
+        values = image.get_fdata()
+        halves = np.where(np.isfinite(values), np.where(values > 0.1, 3.0, 1.0), np.nan)
+        nib.save(nib.Nifti1Image(halves.astype(np.float32), AFFINE), tmp_path / "best.nii.gz")
+        scale = category_scale(["a", "b", "c"], ordered=False)
+        for draw in (statmap_slices, statmap_surface):
+            picture = _twice(
+                tmp_path, draw, tmp_path / "best.nii.gz", title="best", unit="space", scale=scale
+            )
+            counts = [_pixels_near(picture, colour) for colour in scale.colours]
+            if draw is statmap_slices:  # on a surface colours are shaded
+                bar = counts[1]  # of the colour bar alone
+                assert counts[0] > 5 * bar and counts[2] > 5 * bar
+        template_values = categories_on_surface(halves, AFFINE, "left", 3)
+        assert set(template_values[np.isfinite(template_values)]) == {1.0, 3.0}
+
+
+def _pixels_near(picture, colour):
+    wanted = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)])
+    return int((np.abs(picture.astype(int) - wanted).max(axis=-1) < 12).sum())
+
 
 class TestColours:
+    def test_categories_have_colours_and_others_have_none(self):
+        scale = category_scale(["conv1", "conv2"], ordered=True)
+        colours = scale.rgba(np.array([1.0, 2.0, np.nan, 0.0, 3.0]))
+        assert colours[:, 3].tolist() == [1, 1, 0, 0, 0]
+        assert not np.allclose(colours[0], colours[1])
+        many = category_scale([str(k) for k in range(40)], ordered=False)
+        assert len(many.colours) == 40
+
+    def test_a_range_has_its_ends(self):
+        scale = RangeScale(1, 8)
+        colours = scale.rgba(np.array([1.0, 8.0, 9.0, np.nan]))
+        assert colours[:, 3].tolist() == [1, 1, 1, 0]
+        np.testing.assert_allclose(colours[1], colours[2])
+
     def test_scale_comes_from_the_values(self):
         values = np.r_[np.linspace(-1, 0.4321, 10_001), np.nan]
         assert scale_for(values, threshold=None, vmax=None, symmetric=False).vmax == 0.44
