@@ -27,12 +27,12 @@ class LSTMSettings:
     n_components: int = 100  #: principal components of the training responses that the network learns from
     penalty: float = 10.0  #: of the read-out while the network learns, relative (`NetworkTraining`)
     learning_rate: float = 0.01
-    weight_decay: float = 1.0  #: of AdamW: a share of the weights, times the learning rate, an epoch
+    weight_decay: float = 3.0  #: of AdamW: a share of the weights, times the learning rate, an epoch
     dropout: float = 0.0  #: share of the inputs that are silenced, others for each run and epoch
     max_epochs: int = 300
-    patience: int = 30  #: epochs without a better validation score before training ends
+    patience: int = 40  #: epochs without a better validation score before training ends
     max_inner_folds: int = 5  #: more would be as many more networks
-    #: of the read-out of each voxel, relative; None: the grid of ridge
+    #: of the read-out of each voxel, relative; None: `lstm_training.READOUT_ALPHAS`
     readout_alphas: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:

@@ -17,9 +17,8 @@ from cinebold.encoding.fit import EncodingResult, fit_encoding_model
 from cinebold.encoding.folds import TrainingSet, outer_folds, whole_set
 from cinebold.encoding.lstm import LSTMSettings, repeatable_products
 from cinebold.encoding.lstm_model import LSTMModel
-from cinebold.encoding.lstm_training import TrainedNetworks, train_networks
+from cinebold.encoding.lstm_training import READOUT_ALPHAS, TrainedNetworks, train_networks
 from cinebold.encoding.permutation import draw_test
-from cinebold.encoding.ridge import RidgeSolver
 from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.tile_fit import FitMaps, FitPlan, fit_tile
@@ -97,7 +96,7 @@ def fit_lstm_model(
         *outer, final = _all_of(networks_of, [*folds, everything], at_once, progress)
         plan = FitPlan(
             settings=settings,
-            alphas=RidgeSolver.default_alphas if lstm.readout_alphas is None else lstm.readout_alphas,
+            alphas=READOUT_ALPHAS if lstm.readout_alphas is None else lstm.readout_alphas,
             rows=rows,
             outer=tuple(networks.states for networks in outer),
             final=final.states,
@@ -124,7 +123,9 @@ def fit_lstm_model(
     predicted = predicted_voxels(found["rsquared"], found.get("q"), settings.q)
     comparison, warnings = _compare(found, ridge.maps, predicted, settings.q)
     shares = edge_shares(plan.alphas, maps.alpha_index, predicted)
-    warnings = [*ridge.warnings, *warnings, *edge_warnings("lstm read-out", plan.alphas, shares)]
+    # The least alpha of the default grid is next to none: there is nothing to widen.
+    told = shares if lstm.readout_alphas is not None else {"largest": shares.get("largest", 0.0)}
+    warnings = [*ridge.warnings, *warnings, *edge_warnings("lstm read-out", plan.alphas, told)]
     for warning in warnings[len(ridge.warnings) :]:
         logger.warning(warning)
     diagnostics = _describe(plan, maps, shares, [*outer, final], lstm, device)

@@ -16,6 +16,9 @@ from cinebold.encoding.scores import HeldOutSums
 from cinebold.encoding.statistics import accumulate
 from cinebold.encoding.training import PreparedTraining
 
+#: States have few strong directions and many weak ones that still say something: the grid begins below that of ridge.
+READOUT_ALPHAS = tuple(float(alpha) for alpha in np.logspace(-6, 4, 21))
+
 
 @dataclass(frozen=True)
 class TrainedNetworks:
@@ -52,7 +55,7 @@ class BlockRidge:
     gram : (n_columns, n_columns) centred X'X of the training rows, of all columns
     """
 
-    default_alphas = RidgeSolver.default_alphas
+    default_alphas = READOUT_ALPHAS
 
     def __init__(self, gram: np.ndarray, n_samples: int, block: slice) -> None:
         self._ridge = RidgeSolver(np.ascontiguousarray(gram[block, block]), n_samples)
@@ -218,7 +221,7 @@ def _validation_rsquared(
         train, test = own.pooled(statistics, train_cells), own.inner_test(statistics, test_cells)
         solver = RidgeSolver(train.gram, train.n)
         product, squared = solver.held_out_sums(
-            train.cross, train.total, test.gram, test.cross, solver.default_alphas
+            train.cross, train.total, test.gram, test.cross, READOUT_ALPHAS
         )
         fold = HeldOutSums(test.n, test.total, product, squared)
         error = error + fold.response_squared - 2 * fold.product + fold.prediction_squared
