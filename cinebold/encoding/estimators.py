@@ -81,8 +81,6 @@ def solver_factory(
     own: dict[str, Any] = {
         name: getattr(settings, name) for name in _OWN_SETTINGS.get(settings.estimator, ())
     }
-    if own.get("alpha_unit") == "relative":
-        own.pop("alpha_unit")  # XXX
     if settings.estimator == "ridge":
         own["n_columns"] = n_columns
     return partial(estimator(settings.estimator), **own)

@@ -125,6 +125,13 @@ class LassoSolver:
             rsquared = -errors[index, np.arange(len(index))] / total
         return index, np.nan_to_num(rsquared, nan=0.0, posinf=0.0, neginf=0.0)
 
+    def degrees_of_freedom(self, weights: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+        """The number of weights that are not zero (n_targets,), an upper bound with a squared penalty.
+
+        Zou, Hastie & Tibshirani (2007), Ann. Stat. 35, 2173-2192.
+        """
+        return np.count_nonzero(weights, axis=0).astype(np.float64)
+
     def diagnostics(self) -> dict[str, float]:
         """Condition number and rank of the Gram matrix."""
         values = np.linalg.eigvalsh(self.gram)

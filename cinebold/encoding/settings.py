@@ -72,7 +72,7 @@ class EncodingSettings:
     l1_ratio: float = (
         0.5  #: of the elastic net: share of the penalty that is l1, above 0 and at most 1 (LASSO)
     )
-    n_candidates: int = 100  #: of banded ridge: how many ways to weigh the feature spaces are tried
+    n_candidates: int = 30  #: of banded ridge: how many ways to weigh the feature spaces are tried first
     cross_validation: CrossValidation = CrossValidation()
     variance_partitioning: bool = False  #: of several feature spaces: product measure, unique and partial R2
     layers: bool = (

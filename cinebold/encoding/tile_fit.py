@@ -15,6 +15,7 @@ from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.training import (
     CellStatistics,
     PreparedTraining,
+    Trained,
     held_out_statistics,
     held_out_sums,
     train,
@@ -71,6 +72,7 @@ class FitMaps:
         self.plan = plan
         self.valid = np.zeros(n_targets, dtype=bool)
         self.scores: dict[str, np.ndarray] = {}  #: name -> (n_targets,), allocated when first filled
+        self.alpha = np.full(n_targets, np.nan)
         self.alpha_index = np.zeros(n_targets, dtype=np.int64)
         sizes = sum(reducer.n_components for reducer in plan.final.reducers.values())
         self.weights = np.full((sizes * plan.final.n_bases, n_targets), np.nan, dtype=np.float32)
@@ -88,7 +90,7 @@ class FitMaps:
         """The maps under the names that users see."""
         plan = self.plan
         scores = {name: self.scores.get(name, np.full(len(self.valid), np.nan)) for name in ("r", "rsquared")}
-        found = scores | {"alpha": np.where(self.valid, np.asarray(plan.alphas)[self.alpha_index], np.nan)}
+        found = scores | {"alpha": self.alpha}
         if plan.test is not None and "p" in self.scores:
             p = self.scores["p"]
             n_permutations = plan.settings.n_permutations
@@ -134,7 +136,7 @@ def fit_targets(plan: FitPlan, maps: FitMaps, targets: np.ndarray, y: np.ndarray
         cells = prepared.statistics(y, sorted({*prepared.train, *prepared.test}))
         trained = train(prepared, y, plan.alphas, cells)
         held_out.add(prepared, trained.weights, y, cells)
-        maps.freedom[number, targets] = _freedom(prepared, trained.weights, plan.alphas, trained.alpha_index)
+        maps.freedom[number, targets] = _freedom(prepared, trained)
         if spaces is not None:
             spaces.add(prepared, trained.weights, y, cells)
     r = held_out.r()
@@ -155,8 +157,8 @@ def fit_targets(plan: FitPlan, maps: FitMaps, targets: np.ndarray, y: np.ndarray
 
 def _fit_final(plan: FitPlan, maps: FitMaps, y: np.ndarray, means: np.ndarray, targets: np.ndarray) -> None:
     trained = train(plan.final, y, plan.alphas)
-    maps.alpha_index[targets] = trained.alpha_index
-    maps.freedom[-1, targets] = _freedom(plan.final, trained.weights, plan.alphas, trained.alpha_index)
+    maps.alpha[targets], maps.alpha_index[targets] = trained.alphas, trained.alpha_index
+    maps.freedom[-1, targets] = _freedom(plan.final, trained)
     rotation = plan.final.rotation
     maps.weights[:, targets] = trained.weights if rotation is None else rotation @ trained.weights
     maps.intercept[targets] = trained.statistics.mean_y + means - trained.statistics.mean_x @ trained.weights
@@ -296,12 +298,8 @@ def read_tile(
     return np.concatenate(tiles), mean, valid
 
 
-def _freedom(
-    prepared: PreparedTraining, weights: np.ndarray, alphas: Sequence[float], alpha_index: np.ndarray
-) -> np.ndarray:
-    if not hasattr(prepared.solver, "degrees_of_freedom"):
-        return (weights != 0).sum(axis=0)  # XXX
-    return prepared.solver.degrees_of_freedom(weights, np.asarray(alphas, dtype=np.float64)[alpha_index])
+def _freedom(prepared: PreparedTraining, trained: Trained) -> np.ndarray:
+    return prepared.solver.degrees_of_freedom(trained.weights, trained.alphas)
 
 
 def _layer_maps(plan: FitPlan, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

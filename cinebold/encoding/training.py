@@ -38,6 +38,7 @@ class Trained:
     alpha_index: np.ndarray  #: (n_targets,) chosen alpha, index into the rising grid
     inner_rsquared: np.ndarray  #: (n_targets,) pooled over the inner folds, at the chosen alpha
     statistics: CentredStatistics
+    alphas: np.ndarray  #: (n_targets,) what the weights were found with; banded ridge leaves the grid
     gammas: np.ndarray | None = None  #: (n_spaces, n_targets) of banded ridge
 
 
@@ -193,21 +194,33 @@ def train(
     if len(alphas) == 1 and not hasattr(solver, "fit_folds"):
         # Nothing is to be chosen, and the inner folds have nothing to say.
         index = np.zeros(pooled.cross.shape[1], dtype=np.int64)
-        weights = solver.weights(pooled.cross, pooled.total, np.asarray(alphas, dtype=np.float64)[index])
-        return Trained(weights, index, np.full(len(index), np.nan), pooled)
+        best = np.full(len(index), np.nan)
+        return _fitted(prepared, pooled, index, best, alphas)
     folds = [
         (prepared.pooled(statistics, train_cells), prepared.inner_test(statistics, test_cells))
         for train_cells, test_cells in prepared.inner
     ]
     if hasattr(solver, "fit_folds"):
         banded = solver.fit_folds(pooled, folds)
-        return Trained(banded.weights, banded.alpha_index, banded.inner_score, pooled, banded.gammas)
+        found = banded.alpha_index, banded.inner_score, pooled, banded.alphas
+        return Trained(banded.weights, *found, banded.gammas)
     if hasattr(solver, "choose_alphas"):
         index, best = solver.choose_alphas(*map(list, zip(*folds, strict=True)), alphas, pooled)
     else:
         index, best = _choose(folds, prepared.inner_solvers, alphas)
-    weights = solver.weights(pooled.cross, pooled.total, np.asarray(alphas)[index])
-    return Trained(weights, index, best, pooled)
+    return _fitted(prepared, pooled, index, best, alphas)
+
+
+def _fitted(
+    prepared: PreparedTraining,
+    pooled: CentredStatistics,
+    index: np.ndarray,
+    best: np.ndarray,
+    alphas: Sequence[float],
+) -> Trained:
+    """The whole training set with the alphas that were chosen."""
+    own = np.asarray(alphas, dtype=np.float64)[index]
+    return Trained(prepared.solver.weights(pooled.cross, pooled.total, own), index, best, pooled, own)
 
 
 def held_out_sums(

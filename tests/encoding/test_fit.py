@@ -24,13 +24,23 @@ GRIDS = {"ridge": ALPHAS, "lasso": (0.01, 0.05, 0.3, 1.0)}
 PLAIN = EncodingSettings(alphas=ALPHAS, n_permutations=0)
 
 
-def fit_by_hand(x, y, alpha, estimator):
+def centred_by_hand(x, y):
+    return np.concatenate([run - run.mean(axis=0) for run in x]), np.concatenate(
+        [run - run.mean() for run in y]
+    )
+
+
+def alpha_max_by_hand(x, y):
+    """The least LASSO alpha that silences the target; alphas of inner folds are shares of the whole training set's."""
+    x, y = centred_by_hand(x, y)
+    return np.abs(x.T @ y).max() / len(x)
+
+
+def fit_by_hand(x, y, alpha, estimator, alpha_max):
     """One target, runs centred on their own means; alpha in the unit-free sense of the settings."""
-    x = np.concatenate([run - run.mean(axis=0) for run in x])
-    y = np.concatenate([run - run.mean() for run in y])
+    x, y = centred_by_hand(x, y)
     if estimator == "ridge":
         return Ridge(alpha * np.trace(x.T @ x) / x.shape[1], fit_intercept=False).fit(x, y).coef_
-    alpha_max = np.abs(x.T @ y).max() / len(x)
     return Lasso(alpha * alpha_max, fit_intercept=False, tol=1e-8, max_iter=100_000).fit(x, y).coef_
 
 
@@ -42,12 +52,17 @@ def rsquared_by_hand(pairs):
 def choose_alpha_by_hand(x, y, rows, estimator):
     """x, y, rows: per run; rows[i][j]: the rows of run j to train on when run i is left out (None: all)."""
     scores = []
+    alpha_max = alpha_max_by_hand(x, y)
     for alpha in GRIDS[estimator]:
         pairs = []
         for left_out in range(len(x)):
             others = [run for run in range(len(x)) if run != left_out]
             weights = fit_by_hand(
-                [x[run][rows[run]] for run in others], [y[run][rows[run]] for run in others], alpha, estimator
+                [x[run][rows[run]] for run in others],
+                [y[run][rows[run]] for run in others],
+                alpha,
+                estimator,
+                alpha_max,
             )
             pairs.append((y[left_out], x[left_out] @ weights))
         scores.append(rsquared_by_hand(pairs))
@@ -86,7 +101,8 @@ def test_nested_leave_one_run_out_equals_a_plain_loop(simulate_runs, estimator, 
             y = [response[:, target].astype(np.float64) for response in responses]
             trained = [x[run][rows[run]] for run in others], [y[run][rows[run]] for run in others]
             alpha = choose_alpha_by_hand(*trained, [slice(None)] * 3, estimator)
-            pairs.append((y[left_out], x[left_out] @ fit_by_hand(*trained, alpha, estimator)))
+            weights = fit_by_hand(*trained, alpha, estimator, alpha_max_by_hand(*trained))
+            pairs.append((y[left_out], x[left_out] @ weights))
         sums = [sums_of_predictions(a[:, None], b[:, None]) for a, b in pairs]
         tolerance = 1e-6 if estimator == "ridge" else 1e-3
         assert result.maps["r"][target] == pytest.approx(held_out_r(sums)[0], abs=tolerance)
@@ -94,7 +110,7 @@ def test_nested_leave_one_run_out_equals_a_plain_loop(simulate_runs, estimator, 
 
         x = columns_by_hand(designs, [(design, slice(None)) for design in designs], 0.8)
         assert result.maps["alpha"][target] == np.float32(choose_alpha_by_hand(x, y, rows, estimator))
-        weights = fit_by_hand(x, y, float(result.maps["alpha"][target]), estimator)
+        weights = fit_by_hand(x, y, float(result.maps["alpha"][target]), estimator, alpha_max_by_hand(x, y))
         prediction = result.model.predict(designs[0].features)[:, target]
         np.testing.assert_allclose(np.diff(prediction), np.diff(x[0] @ weights), atol=100 * tolerance)
 
