@@ -149,7 +149,17 @@ def test_whole_page(output):
     assert path == output / "sub-01.html"
     page = _Page(path)
     page.check(output)
-    for section in ("summary", "inputs", "design", "results", "model", "methods", "versions", "warnings"):
+    for section in (
+        "summary",
+        "inputs",
+        "design",
+        "results",
+        "model",
+        "diagnostics",
+        "methods",
+        "versions",
+        "warnings",
+    ):
         assert f"{section}-1" in page.ids
     assert "errors" in page.ids
     assert len(page.images) == 8
@@ -158,6 +168,73 @@ def test_whole_page(output):
         assert text in page.text, text
     assert "RANDOM" not in page.text
     assert path.stat().st_size < 2_000_000
+
+
+FIT = {
+    "cross_validation": {"scheme": "k-fold", "n_folds": 2, "test": [], "shared_films": "exclude"},
+    "alphas": [0.1, 1.0, 1000.0],
+    "alpha_edge_shares": {"least": 0.0, "largest": 0.123},
+    "n_rows_of_run": {"run-1": 190, "run-2": 180},
+    "folds": [
+        {"held_out": "run-1, run-2", "n_train": 338, "n_test": 190, "n_excluded_same_film": 48, "n_columns": 104,
+         "rank": 103, "condition_number": 5512.04, "effective_degrees_of_freedom": 3.14, "inner_scheme": "blocks",
+         "n_inner_folds": 5},
+        {"held_out": "run-3", "n_train": 1, "n_test": 2, "effective_degrees_of_freedom": None},
+    ],
+    "final": {"held_out": None, "n_train": 576, "n_test": 0, "rank": 100},
+    "film_timing": [
+        {"run": "run-1", "run_s": 206.0, "films_s": 176.5, "events_s": 176.0, "film_minus_event_s": 0.5,
+         "end_minus_run_end_s": -16.0, "showings": [{"film": HOSTILE, "onset_s": 8.0, "film_s": 176.5,
+                                                     "event_s": None, "run_left_s": 198.0}]},
+    ],
+    "something_else": 4711,
+}  # fmt: skip
+
+
+def test_the_diagnostics_say_what_was_held_out_and_what_may_be_doubted(output):
+    folds = [{"runs": ["run-1", "run-2"], "films": [HOSTILE, "b.mp4"]}]
+    _summary(
+        output / "sub-01" / "figures", SUMMARY | {"diagnostics": FIT, "folds": folds, "n_family_wise": 1234}
+    )
+    page = _Page(write_participant_report(output, "01"))
+    page.check(output)
+    assert "diagnostics-1" in page.ids
+    text = re.sub(r"\s+", " ", page.text)
+    for part in ("Groups of runs were held out in turn", "run-1, run-2", "2 films", "5.51e+03", "3.1", "103",
+                 "5 inner folds (blocks)", "final model", "12.3 %", "1e+03", "176.5", "not given", "-16", "190",
+                 "4711", "1,234", "Volumes that share a film with a held-out run were left out"):  # fmt: skip
+        assert part in text, part
+    assert "script" not in page.tags
+
+
+@pytest.mark.parametrize("key", FIT)
+@pytest.mark.parametrize("wrong", [None, 1, "text", [], [1, None], {"a": []}, [{}], [{"showings": 3}]])
+def test_diagnostics_with_wrong_types(output, key, wrong):
+    _summary(output / "sub-01" / "figures", SUMMARY | {"diagnostics": FIT | {key: wrong}, "folds": wrong})
+    _Page(write_participant_report(output, "01")).check(output)
+
+
+def test_a_comparison_is_shown_where_there_is_one(output):
+    page = _Page(write_participant_report(output, "01"))
+    assert "comparison-1" not in page.ids and "#comparison-1" not in page.links
+    folder = output / "sub-01" / "figures"
+    _figure(folder, "spacebars")
+    listing = folder / f"{PREFIX}_desc-figures_report.json"
+    content = json.loads(listing.read_text())
+    content["figures"]["spacebars"] = {"where": "12 voxels", "means": {}}
+    listing.write_text(json.dumps(content))
+    page = _Page(write_participant_report(output, "01"))
+    page.check(output)
+    assert "comparison-1" in page.ids and "#comparison-1" in page.links
+    assert "Means over 12 voxels" in page.text
+
+
+def test_settings_of_choices_that_were_not_made_are_not_shown(output):
+    encoding = {"estimator": "ridge", "l1_ratio": 0.77, "permutation_scheme": "block", "block_s": 41.5,
+                "minimum_shift_s": 23.5}  # fmt: skip
+    _summary(output / "sub-01" / "figures", SUMMARY | {"encoding": encoding})
+    text = _Page(write_participant_report(output, "01")).text
+    assert "41.5" in text and "0.77" not in text and "23.5" not in text
 
 
 def test_designs_come_in_the_order_of_the_runs(output):

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from nipype.interfaces.base import isdefined
 
 from cinebold.encoding.settings import EncodingSettings
 from workflows.base import graphs_of_film, graphs_of_participant, init_cinebold_wf
@@ -104,6 +105,36 @@ def test_a_film_is_a_gpu_node_only_on_a_gpu(analyses, tmp_path):
         )
         node = workflow.get_node(f"stimuli_wf.{film_field('shared.mp4')}")
         assert bool(node.is_gpu_node()) is expected
+
+
+@pytest.mark.parametrize(
+    ("estimator", "device", "expected"),
+    [("lstm", "cuda:1", True), ("lstm", "cpu", False), ("ridge", "cuda:1", False)],
+)
+def test_a_fit_takes_a_gpu_slot_only_where_it_uses_one(analyses, tmp_path, estimator, device, expected):
+    analysis = replace(analyses[0], encoding=EncodingSettings(estimator=estimator))
+    workflow = init_cinebold_wf(
+        tmp_path,
+        replace(HARDWARE, device=device),
+        recipe="test",
+        extractions=extractions_of([analysis], tmp_path),
+        analyses=[analysis],
+    )
+    fit = workflow.get_node("sub_01_wf.fit")
+    assert bool(fit.is_gpu_node()) is expected
+    assert fit.inputs.device == device
+
+
+def test_the_whole_grid_needs_no_mask_file(analyses, tmp_path):
+    analysis = replace(analyses[0], bold=BoldPreparation(mask="none"))
+    workflow = init_cinebold_wf(
+        tmp_path,
+        HARDWARE,
+        recipe="test",
+        extractions=extractions_of([analysis], tmp_path),
+        analyses=[analysis],
+    )
+    assert not isdefined(workflow.get_node("sub_01_wf.targets").inputs.mask_file)
 
 
 def test_a_film_that_fails_is_the_failure_of_those_who_saw_it(analyses):
