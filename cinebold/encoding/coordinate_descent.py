@@ -18,6 +18,7 @@ import numba
 import numpy as np
 
 from cinebold.encoding.lasso_active_set import step_on_active_set
+from cinebold.encoding.lasso_bound import Bound, ball, none_below, slope_at
 from cinebold.encoding.lasso_vectors import (
     aligned,
     choose_greater,
@@ -38,7 +39,7 @@ _compiled = numba.njit(nogil=True, error_model="numpy", cache=False)
 _PATIENCE = 24
 
 # Rows of the small vectors of a packet, see `_Scratch`.
-_L1, _L2, _GOES_ON, _GAP, _AHEAD, _ALONG, _LENGTH = range(7)
+_L1, _L2, _GOES_ON, _GAP, _AHEAD, _FITTED, _IMAGE, _ERROR, _SLOPE = *range(8), 9
 
 
 def follow_paths(
@@ -58,8 +59,7 @@ def follow_paths(
     *,
     test_grams: np.ndarray | None = None,
     test_crosses: tuple[np.ndarray, ...] = (),
-    least_squares_error: np.ndarray | None = None,
-    reach: np.ndarray | None = None,
+    bound: Bound | None = None,
     weights: np.ndarray | None = None,
 ) -> None:
     """Follow some voxels down their penalties, all folds of a voxel together, and fill their rows of the results.
@@ -76,16 +76,17 @@ def follow_paths(
     along, length : (n_targets, n_alphas), filled: w'e and w'Hw summed over folds, with e and H the held-out X'y and
         X'X; NaN where the path had ended
     gaps : (n_targets, n_alphas), filled: the largest duality gap of the folds over y'y / n
-    least_squares_error, reach : (n_targets,) the error of all folds at a penalty a is at least least_squares_error
-        - a * reach: a path ends where no penalty below can be the best
+    bound : a path ends where no penalty below can have the least error (LASSO alone)
     weights : (n_targets, n_alphas, n_features), filled with those of the only fold
     """
     n_folds, n_features = grams.shape[:2]
     n_packets = -(-len(targets) // n_lanes(dtype))
+    held_out = test_crosses
     if test_grams is None:
-        test_grams, test_crosses = np.zeros((1, 0, 0)), crosses
-    if least_squares_error is None or reach is None:
-        least_squares_error, reach = np.full(len(penalties), -np.inf), np.zeros(len(penalties))
+        test_grams, held_out = np.zeros((1, 0, 0)), crosses
+    parts = 8 if bound is not None else 6 if test_crosses else 5
+    if bound is None:
+        bound = Bound(np.zeros((1, 0, 0)), crosses, crosses, np.zeros((1, 1, 6)), np.zeros(1))
     lanes = n_lanes(dtype)
     _follow(
         _aligned_copy(grams, dtype),
@@ -98,17 +99,20 @@ def follow_paths(
         float(tolerance),
         max_sweeps,
         _aligned_copy(test_grams, dtype),
-        test_crosses,
-        least_squares_error,
-        reach,
+        held_out,
+        _aligned_copy(bound.grams, dtype),
+        bound.images,
+        bound.crosses,
+        bound.numbers,
+        bound.least,
         np.zeros((0, 0, 0)) if weights is None else weights,
         along,
         length,
         gaps,
-        aligned((6, n_packets, n_folds, n_features, lanes), dtype),
+        aligned((parts, n_packets, n_folds, n_features, lanes), dtype),
         aligned((n_packets, n_folds, lanes), dtype),
         aligned((n_features, lanes), dtype),
-        aligned((7, lanes), dtype),
+        aligned((11, lanes), dtype),
         np.full((n_packets, lanes), -1),
     )
 
@@ -189,6 +193,7 @@ def _measure_gap(small, state, totals, fold, w, gradient, cross, n_features):  #
     loose = one - shrink
     gap = loose * loose * residual * constant(small, 0.5) + less_product(penalty * l1, shrink, through)
     # Without an l1 penalty there is no such dual point; the slope along w says how far it may go.
+    store(small, _FITTED, fitted)
     store(small, _GAP, choose_greater(penalty, zero, gap, dual_norm * l1))
 
 
@@ -232,15 +237,15 @@ def _descend(  # type: ignore[no-untyped-def]
 
 
 @_compiled
-def _add_errors(gram, g, small, state, w, cross, rows, n_features):  # type: ignore[no-untyped-def]
-    """Add w'(cross) and w'(gram)w to each lane's sums; only half of the symmetric matrix is read."""
+def _quadratic(gram, g, small, at, state, w, cross, rows, n_features):  # type: ignore[no-untyped-def]
+    """Each lane's w'(cross) and w'(gram)w into `small`; only half of the symmetric matrix is read."""
     zero = constant(gram, 0.0)
     n_rows = 0
     for j in range(n_features):
         if differ(load(state, w + j), zero):
             rows[n_rows] = j
             n_rows += 1
-    along, length = load(small, _ALONG), load(small, _LENGTH)
+    along, length = zero, zero
     for first in range(0, n_rows, 4):
         r0 = rows[first]
         r1, r2, r3 = (
@@ -273,8 +278,8 @@ def _add_errors(gram, g, small, state, w, cross, rows, n_features):  # type: ign
         if first + 3 < n_rows:
             length = fma(w3, a3 + fma(w3, everywhere(gram, g3 + r3), a3), length)
             along = fma(w3, load(state, cross + r3), along)
-    store(small, _ALONG, along)
-    store(small, _LENGTH, length)
+    store(small, at, along)
+    store(small, at + 1, length)
 
 
 @_compiled
@@ -290,8 +295,11 @@ def _follow(  # type: ignore[no-untyped-def]
     max_sweeps,
     test_grams,
     test_crosses,
-    least_squares_error,
-    reach,
+    bound_grams,
+    bound_images,
+    bound_crosses,
+    bound_numbers,
+    bound_least,
     weights,
     along,
     length,
@@ -303,41 +311,45 @@ def _follow(  # type: ignore[no-untyped-def]
     members,
 ):
     """See `follow_paths`. `state` holds, of each packet and fold: weights, gradient, both at the alpha before, X'y,
-    held-out X'y; `members` the target of each lane, -1 where there is none (any more)."""
+    held-out X'y, and the bound's Hv and HG^-1e; `members` the target of each lane, -1 where there is none (any
+    more)."""
     n_folds, n_features = grams.shape[:2]
     n_alphas = penalties.shape[1]
     n_packets, lanes = members.shape
     held_out = test_grams.shape[1] > 0
+    bounded = bound_grams.shape[1] > 0
+    standing = np.empty((lanes, n_folds, 5))
+    weakest = np.zeros(penalties.shape[0], dtype=np.int64)
     block = n_packets * n_folds * n_features  # vectors of one of the six
     rows = np.empty(n_features, dtype=np.int64)
     best = np.full(penalties.shape[0], np.inf)
-    n_left = 0
-    for target in targets:
-        packet, lane = n_left // lanes, n_left % lanes
-        members[packet, lane] = target
-        n_left += 1
-        along[target], length[target], gaps[target] = np.nan, np.nan, np.nan
-        for fold in range(n_folds):
-            packet_totals[packet, fold, lane] = totals[fold, target]
+    n_left = len(targets)
+    for place in range(n_left):
+        members[place // lanes, place % lanes] = targets[place]
+        along[targets[place]], length[targets[place]], gaps[targets[place]] = np.nan, np.nan, np.nan
+    for fold in range(n_folds):
+        scale = 1.0 / n_samples[fold]
+        cross, test_cross = crosses[fold], test_crosses[fold]
+        image, slope_cross = bound_images[fold], bound_crosses[fold]
+        for packet in range(n_packets):
+            n_here = min(lanes, n_left - packet * lanes)
+            for lane in range(n_here):
+                packet_totals[packet, fold, lane] = totals[fold, members[packet, lane]]
             for j in range(n_features):
-                value = crosses[fold][j, target] / n_samples[fold]
-                state[1, packet, fold, j, lane] = value
-                state[3, packet, fold, j, lane] = value
-                state[4, packet, fold, j, lane] = value
+                for lane in range(n_here):
+                    value = cross[j, members[packet, lane]] * scale
+                    state[1, packet, fold, j, lane] = value
+                    state[3, packet, fold, j, lane] = value
+                    state[4, packet, fold, j, lane] = value
                 if held_out:
-                    state[5, packet, fold, j, lane] = test_crosses[fold][j, target]
+                    for lane in range(n_here):
+                        state[5, packet, fold, j, lane] = test_cross[j, members[packet, lane]]
+                if bounded:
+                    for lane in range(n_here):
+                        state[6, packet, fold, j, lane] = image[j, members[packet, lane]]
+                        state[7, packet, fold, j, lane] = slope_cross[j, members[packet, lane]]
     for step in range(n_alphas):
         if step:
-            for packet in range(n_packets):
-                for lane in range(lanes):
-                    target = members[packet, lane]
-                    if target >= 0:
-                        error = length[target, step - 1] - 2.0 * along[target, step - 1]
-                        best[target] = min(best[target], error)
-                        floor = least_squares_error[target] - penalties[target, step] * reach[target]
-                        if floor >= best[target]:
-                            members[packet, lane] = -1
-                            n_left -= 1
             n_packets = _close_ranks(members, n_packets, n_left, state, packet_totals)
         for packet in range(n_packets):
             for lane in range(lanes):
@@ -351,11 +363,11 @@ def _follow(  # type: ignore[no-untyped-def]
                         before = penalties[target, step - 1]
                         last = penalties[target, step - 2] - before
                         small[_AHEAD, lane] = min((before - penalty) / last, 2.0) if last > 0.0 else 0.0
-                    gaps[target, step] = 0.0
+                    along[target, step], length[target, step], gaps[target, step] = 0.0, 0.0, 0.0
             for fold in range(n_folds):
                 own = packet * n_folds + fold
                 w = own * n_features
-                gradient, cross = block + w, 4 * block + w
+                gradient, own_cross = block + w, 4 * block + w
                 g = fold * n_features * n_features
                 _go_ahead(small, state, w, block, n_features)
                 _invert(grams, g, small, inverse, l1_ratio < 1.0, n_features)
@@ -370,7 +382,7 @@ def _follow(  # type: ignore[no-untyped-def]
                     state,
                     w,
                     gradient,
-                    cross,
+                    own_cross,
                     packet_totals,
                     own,
                     tolerance,
@@ -378,20 +390,66 @@ def _follow(  # type: ignore[no-untyped-def]
                     n_features,
                 )
                 if held_out:
-                    _add_errors(test_grams, g, small, state, w, 5 * block + w, rows, n_features)
+                    _quadratic(test_grams, g, small, _ERROR, state, w, 5 * block + w, rows, n_features)
+                if bounded:
+                    _quadratic(bound_grams, g, small, _SLOPE, state, w, 7 * block + w, rows, n_features)
+                    _product(small, state, w, 6 * block + w, n_features)
                 for lane in range(lanes):
                     target = members[packet, lane]
-                    if target >= 0 and totals[fold, target] > 0.0:
+                    if target < 0:
+                        continue
+                    along[target, step] += small[_ERROR, lane]
+                    length[target, step] += small[_ERROR + 1, lane]
+                    if totals[fold, target] > 0.0:
                         gap = max(small[_GAP, lane] / totals[fold, target], 0.0)
                         gaps[target, step] = max(gaps[target, step], gap)
                         if weights.size:
                             for j in range(n_features):
                                 weights[target, step, j] = state[0, packet, fold, j, lane]
+                    if bounded:
+                        standing[lane, fold, 0] = small[_ERROR + 1, lane]
+                        standing[lane, fold, 1] = small[_ERROR, lane]
+                        standing[lane, fold, 2] = small[_IMAGE, lane]
+                        standing[lane, fold, 3] = slope_at(
+                            bound_numbers, fold, target, small[_SLOPE, lane], small[_SLOPE + 1, lane]
+                        )
+                        standing[lane, fold, 4] = ball(
+                            bound_numbers,
+                            fold,
+                            target,
+                            n_samples[fold],
+                            penalties[target, step],
+                            small[_FITTED, lane],
+                            2.0 * tolerance * totals[fold, target] * n_samples[fold],
+                        )
             for lane in range(lanes):
                 target = members[packet, lane]
-                if target >= 0:
-                    along[target, step] = small[_ALONG, lane]
-                    length[target, step] = small[_LENGTH, lane]
+                if target < 0 or not bounded:
+                    continue
+                best[target] = min(best[target], length[target, step] - 2.0 * along[target, step])
+                weakest[target] = none_below(
+                    bound_numbers,
+                    bound_least,
+                    standing,
+                    lane,
+                    target,
+                    penalties,
+                    step,
+                    weakest[target],
+                    best[target],
+                )
+                if weakest[target] < 0:
+                    members[packet, lane] = -1
+                    n_left -= 1
+
+
+@_compiled
+def _product(small, state, w, other, n_features):  # type: ignore[no-untyped-def]
+    """Each lane's w'(other) into `small`."""
+    result = constant(state, 0.0)
+    for j in range(n_features):
+        result = fma(load(state, w + j), load(state, other + j), result)
+    store(small, _IMAGE, result)
 
 
 @_compiled

@@ -203,14 +203,10 @@ def choose_lasso_alphas(
     l1_ratio: float = 1.0,
     tolerance: float = _SELECTION_TOLERANCE,
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Each target's alpha by the least held-out squared error, pooled over folds; ties go to the larger alpha.
+    """Each target's alpha by the least held-out squared error, pooled over folds; ties go to the larger alpha.
 
-    All folds of a voxel go down their paths together, and the path ends where no smaller alpha can be the best.
-    With e and H the held-out X'y and X'X, the error without y'y is E(w) = w'Hw - 2w'e. A LASSO solution lies at
-    w = v - a n G^{-1} z, where v is the least-squares solution and all |z_j| <= 1, so that by convexity
-
-    .. math:: E(w) \ge E(v) - 2 a n |G^{-1} (H v - e)|_1 .
-
+    All folds of a voxel go down their paths together, and a path ends where no smaller alpha can be the best
+    (`lasso_bound`).
     The bound is exact: it leaves out alphas, never the best one. It is not used for the elastic net, nor where
     a Gram matrix is singular. Paths are followed in single precision where the Gram matrices allow it; alphas whose
     errors come out nearly equal are compared once more in double precision.
@@ -234,7 +230,9 @@ def choose_lasso_alphas(
     least_over_largest = min(_least_over_largest(fold.gram) for fold in training)
     bound = None
     if l1_ratio == 1 and least_over_largest > _WELL_POSED_FROM:
-        bound = _least_squares_bound(training, held_out)
+        from cinebold.encoding.lasso_bound import prepare_bound
+
+        bound = prepare_bound(training, held_out)
 
     paths = _Paths(penalties, l1_ratio, tolerance)
     if least_over_largest > _SINGLE_PRECISION_FROM:
@@ -282,7 +280,7 @@ class _Paths:
         *,
         max_iterations: int,
         held_out: Sequence[tuple[np.ndarray, np.ndarray]] = (),
-        bound: tuple[np.ndarray, np.ndarray] | None = None,
+        bound: Any = None,
         weights: np.ndarray | None = None,
         targets: np.ndarray | None = None,
     ) -> None:
@@ -307,8 +305,7 @@ class _Paths:
         shared = {
             "test_grams": np.stack([gram for gram, _ in held_out]) if held_out else None,
             "test_crosses": tuple(np.ascontiguousarray(cross, dtype=np.float64) for _, cross in held_out),
-            "least_squares_error": None if bound is None else bound[0],
-            "reach": None if bound is None else bound[1],
+            "bound": bound,
             "weights": weights,
         }
         grams = np.stack([gram / n for gram, _, _, n in problems])
@@ -374,20 +371,6 @@ def _rivals(errors: np.ndarray, chosen: np.ndarray, near: np.ndarray) -> tuple[n
     rival = np.isfinite(np.take_along_axis(distance, nearest, axis=1))
     own = chosen[targets, np.newaxis]
     return targets, np.sort(np.concatenate([own, np.where(rival, nearest, own)], axis=1), axis=1)
-
-
-def _least_squares_bound(
-    training: Sequence[CentredStatistics], held_out: Sequence[CentredStatistics]
-) -> tuple[np.ndarray, np.ndarray]:
-    """E(v), and the slope 2 n |G^-1 (Hv - e)|_1 by which it can fall with alpha, summed over folds."""
-    error, reach = 0.0, 0.0
-    for train, test in zip(training, held_out, strict=True):
-        inverse = np.linalg.inv(train.gram)
-        tested = inverse @ test.cross  # G^-1 e
-        slope = (inverse @ test.gram @ inverse) @ train.cross - tested  # G^-1 (Hv - e)
-        error = error + (train.cross * (slope - tested)).sum(axis=0)
-        reach = reach + 2 * train.n * np.abs(slope).sum(axis=0)
-    return np.asarray(error), np.asarray(reach)
 
 
 def _least_over_largest(gram: np.ndarray) -> float:

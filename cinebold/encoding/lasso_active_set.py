@@ -13,9 +13,11 @@ import numpy as np
 #: A pivot below this share of its diagonal is a column that depends on those before it: its weight stands still.
 _DEPENDENT = 1e-11
 _MOST_STEPS = 30
+#: Sums may be taken in any order, the same for every voxel: this is one voxel alone.
+_FAST = {"reassoc", "contract", "nsz"}
 
 
-@numba.njit(nogil=True, error_model="numpy", cache=False)
+@numba.njit(nogil=True, error_model="numpy", cache=False, fastmath=_FAST)
 def step_on_active_set(  # type: ignore[no-untyped-def]
     gram, g, state, w, gradient, lane, lanes, penalty, ridge, n_features
 ):
@@ -62,7 +64,7 @@ def step_on_active_set(  # type: ignore[no-untyped-def]
             return
 
 
-@numba.njit(nogil=True, error_model="numpy", cache=False)
+@numba.njit(nogil=True, error_model="numpy", cache=False, fastmath=_FAST)
 def _solve(matrix, right):  # type: ignore[no-untyped-def]
     """Solve in place by Cholesky decomposition of the lower triangle; dependent columns get 0."""
     n = len(right)
