@@ -194,6 +194,7 @@ def _describe(
     for name in ("delays_volumes", "hrf"):
         del facts[name]
     facts["alpha_choice"] = "of the read-out from the states: " + facts["alpha_choice"]
+    facts["alpha_unit"] = "relative"
     for training, own in zip([*facts["folds"], facts["final"]], networks, strict=True):
         training |= own.diagnostics()
     settings = asdict(lstm)
