@@ -7,8 +7,9 @@ _SHOWN_ELSEWHERE = (
     *("folds", "final", "film_timing", "n_rows_of_run", "cross_validation", "alpha_edge_shares"),
     "ridge",  # the whole card of the model beside an LSTM: in the JSON
 )
-#: Settings of an encoding model that only one choice has: setting -> the setting that decides, and its value.
+#: Settings that only one choice has: setting -> the setting that decides, and its value.
 _OWNED = {
+    "gm_threshold": ("mask", "gm"),
     "l1_ratio": ("estimator", "elastic_net"),
     "n_candidates": ("estimator", "banded_ridge"),
     "minimum_shift_s": ("permutation_scheme", "circular-shift"),
@@ -38,12 +39,12 @@ def diagnostics_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def settings_in_force(encoding: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of an encoding model without those of choices that were not made."""
+def settings_in_force(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the responses or the model, without those of choices that were not made."""
     return {
         key: value
-        for key, value in encoding.items()
-        if key not in _OWNED or encoding.get(_OWNED[key][0]) == _OWNED[key][1]
+        for key, value in settings.items()
+        if key not in _OWNED or settings.get(_OWNED[key][0]) == _OWNED[key][1]
     }
 
 

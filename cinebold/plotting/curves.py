@@ -72,7 +72,12 @@ def score_histogram(
 
 
 def alpha_histogram(
-    alphas: np.ndarray, grid: Sequence[float], out_png: str | Path, *, title: str = "Chosen regularisation"
+    alphas: np.ndarray,
+    grid: Sequence[float],
+    out_png: str | Path,
+    *,
+    title: str = "Chosen regularisation",
+    unit: str = "unit-free",
 ) -> Path:
     """How often each alpha of the grid was chosen; the two ends of the grid are hatched in the second colour.
 
@@ -80,6 +85,7 @@ def alpha_histogram(
     ----------
     alphas : (n_targets,) chosen values; NaN is left out
     grid : the values to choose from; empty: the distinct values of `alphas`
+    unit : what alphas are in
     """
     alphas = np.asarray(alphas, dtype=float).ravel()
     alphas = alphas[np.isfinite(alphas)]
@@ -88,7 +94,7 @@ def alpha_histogram(
         axes = figure.add_axes((0.135, 0.19, 0.835, 0.685))
         axes.set_title(title, pad=9)
         axes.set_ylabel("share of voxels (%)")
-        axes.set_xlabel("alpha (unit-free; stronger regularisation to the right)")
+        axes.set_xlabel(f"alpha ({unit}; stronger regularisation to the right)")
         if not alphas.size or not steps.size:
             _say(axes, "no voxel has a chosen alpha")
             return Path(out_png)

@@ -89,7 +89,7 @@ def draw_participant_figures(
         runs = _load_designs(designs)
         _draw_designs(figures, runs, model, film_names or {})
     with figures.attempt("alphas"):
-        _draw_alphas(figures, maps, alphas)
+        _draw_alphas(figures, maps, alphas, (diagnostics or {}).get("alpha_unit", "relative"))
     if model is not None:
         with figures.attempt("delays"):
             _draw_delays(figures, model, maps, q)
@@ -156,12 +156,24 @@ def _draw_slices(
     figures.draw(key, statmap_slices, image, facts=scale, title=title, unit=unit, **scale)
 
 
-def _draw_alphas(figures: FigureSet, maps: Mapping[str, str | Path], grid: Sequence[float]) -> None:
+def _draw_alphas(
+    figures: FigureSet, maps: Mapping[str, str | Path], grid: Sequence[float], unit: str
+) -> None:
     if "alpha" not in maps:
         figures.skip("alphas", "the model has no map of alphas")
         return
+    if len(grid) == 1:
+        figures.skip("alphas", f"there was nothing to choose: the only alpha is {grid[0]:g}")
+        return
     chosen = map_values(maps["alpha"])
-    figures.draw("alphas", alpha_histogram, chosen, grid, facts={"n_voxels": int(np.isfinite(chosen).sum())})
+    figures.draw(
+        "alphas",
+        alpha_histogram,
+        chosen,
+        grid,
+        facts={"n_voxels": int(np.isfinite(chosen).sum())},
+        unit="unit-free" if unit == "relative" else unit,
+    )
 
 
 def _draw_designs(figures: FigureSet, runs: Sequence[Any], model: Any, film_names: Mapping[str, str]) -> None:
