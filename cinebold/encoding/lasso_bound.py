@@ -51,17 +51,17 @@ def prepare_bound(training: Sequence[CentredStatistics], held_out: Sequence[Cent
         image = test.gram @ solution
         shrunk = inverse @ test.cross  # G^-1 e
         cross = test.gram @ shrunk
-        e_norm = (test.cross * shrunk).sum(axis=0)
-        slope = (image * (inverse @ image)).sum(axis=0) - 2 * (image * shrunk).sum(axis=0) + e_norm
+        e_norm = _columnwise(test.cross, shrunk)
+        slope = _columnwise(image, inverse @ image - 2 * shrunk) + e_norm
         grams.append(test.gram @ inverse @ test.gram)
         images.append(image)
         crosses.append(cross)
         numbers.append(
             [
-                (solution * image).sum(axis=0),
-                (solution * test.cross).sum(axis=0),
+                _columnwise(solution, image),
+                _columnwise(solution, test.cross),
                 np.abs(solution).sum(axis=0),
-                (solution * train.cross).sum(axis=0),
+                _columnwise(solution, train.cross),
                 2 * np.sqrt(np.maximum(slope, 0)),
                 e_norm,
             ]
@@ -69,6 +69,11 @@ def prepare_bound(training: Sequence[CentredStatistics], held_out: Sequence[Cent
         least.append(max(eigvalsh(test.gram, train.gram, subset_by_index=[0, 0])[0], 0.0))
     stacked = np.ascontiguousarray(np.moveaxis(np.array(numbers), 1, 2))
     return Bound(np.stack(grams), tuple(images), tuple(crosses), stacked, np.array(least))
+
+
+def _columnwise(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The scalar product of each column of a with that of b."""
+    return np.einsum("jv,jv->v", a, b)
 
 
 @numba.njit(nogil=True, error_model="numpy", cache=False)

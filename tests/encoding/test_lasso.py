@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.linear_model import Lasso
+from sklearn.linear_model import ElasticNet, Lasso
 
 from cinebold.encoding.lasso import LassoSolver, solve_lasso_path
 from cinebold.encoding.scores import sums_of_predictions
@@ -83,3 +83,111 @@ def test_held_out_sums_equal_those_of_explicit_predictions():
         # Scores that choose alpha are solved to a looser gap than the weights that are kept.
         np.testing.assert_allclose(product[index], expected.product, rtol=5e-3, atol=0.1)
         np.testing.assert_allclose(squared[index], expected.prediction_squared, rtol=1e-2, atol=0.1)
+
+
+@pytest.mark.parametrize("n_targets", [1, 17, 40])
+def test_no_voxel_depends_on_its_companions(n_targets):
+    rng = np.random.default_rng(2)
+    x, y = a_problem(80, 20, 40)
+    statistics = centred([accumulate(x, y)])
+    weights, gaps = solve_lasso_path(
+        statistics.gram, statistics.cross, statistics.total, statistics.n, ALPHAS
+    )
+    columns = rng.permutation(40)[:n_targets]
+    again, gaps_again = solve_lasso_path(
+        statistics.gram, statistics.cross[:, columns], statistics.total[columns], statistics.n, ALPHAS
+    )
+    np.testing.assert_array_equal(again, weights[columns])
+    np.testing.assert_array_equal(gaps_again, gaps[columns])
+
+
+def test_a_voxel_that_is_not_finite_disturbs_no_other():
+    x, y = a_problem(60, 12, 7)
+    clean = centred([accumulate(x, y)])
+    expected, _ = solve_lasso_path(clean.gram, clean.cross, clean.total, clean.n, ALPHAS)
+    y[3, 2] = np.nan
+    dirty = centred([accumulate(x, y)])
+    with np.errstate(invalid="ignore"):
+        weights, gaps = solve_lasso_path(dirty.gram, dirty.cross, dirty.total, dirty.n, ALPHAS)
+    others = np.delete(np.arange(7), 2)
+    np.testing.assert_allclose(weights[others], expected[others], atol=1e-6)
+    assert not weights[2].any() and np.isfinite(gaps).all()
+
+
+@pytest.mark.parametrize("l1_ratio", [0.4, 1.0])
+def test_the_gap_is_that_of_scikit_learn(l1_ratio):
+    x, y = a_problem(70, 15, 5)
+    statistics = centred([accumulate(x, y)])
+    # Stopped early, so that the gap is well above rounding.
+    weights, gaps = solve_lasso_path(
+        statistics.gram,
+        statistics.cross,
+        statistics.total,
+        statistics.n,
+        np.array([[0.05]]),
+        0.0,
+        3,
+        l1_ratio=l1_ratio,
+    )
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    for target in range(5):
+        alpha_max = np.abs(x.T @ y[:, target]).max() / (70 * l1_ratio)
+        l1, l2 = 0.05 * alpha_max * l1_ratio * 70, 0.05 * alpha_max * (1 - l1_ratio) * 70
+        w = weights[target, 0]
+        residual = y[:, target] - x @ w
+        # The dual point of scikit-learn's cd_fast.enet_coordinate_descent, on samples.
+        dual_norm = np.abs(x.T @ residual - l2 * w).max()
+        shrink = min(1.0, l1 / dual_norm)
+        gap = (
+            0.5 * (residual @ residual + l2 * w @ w) * (1 + shrink**2)
+            + l1 * np.abs(w).sum()
+            - shrink * residual @ y[:, target]
+        )
+        assert gaps[target, 0] == pytest.approx(gap / (y[:, target] ** 2).sum(), rel=1e-6, abs=1e-14)
+        assert gap > 0
+
+
+@pytest.mark.parametrize("l1_ratio", [0.9, 1.0])
+def test_nearly_collinear_columns_are_solved_all_the_same(l1_ratio):
+    rng = np.random.default_rng(5)
+    series = np.cumsum(rng.normal(size=(203, 15)), axis=0)
+    x = np.concatenate([series[lag : lag + 200] for lag in range(4)], axis=1)
+    x = x @ np.diag(1 / x.std(axis=0)) + 1e-5 * rng.normal(size=x.shape)
+    y = x @ (rng.normal(size=(60, 6)) * (rng.random((60, 6)) < 0.2)) + rng.normal(size=(200, 6))
+    statistics = centred([accumulate(x, y)])
+    assert np.linalg.cond(statistics.gram) > 1e4
+    alphas = np.array([[0.1, 0.01, 0.001]])
+    weights, gaps = solve_lasso_path(
+        statistics.gram, statistics.cross, statistics.total, statistics.n, alphas, l1_ratio=l1_ratio
+    )
+    assert gaps.max() <= 1e-8 * (1 + 1e-9)
+    for target in range(6):
+        alpha_max = np.abs(statistics.cross[:, target]).max() / (200 * l1_ratio)
+        for step, alpha in enumerate(alphas[0]):
+            reference = ElasticNet(alpha * alpha_max, l1_ratio=l1_ratio, tol=1e-9, max_iter=1_000_000)
+            reference.fit(x, y[:, target])
+            residual = (x - x.mean(axis=0)) @ (weights[target, step] - reference.coef_)
+            assert (residual**2).sum() <= 1e-6 * statistics.total[target]
+
+
+def test_open_gaps_are_told_and_given_back(caplog):
+    x, y = a_problem(60, 30, 5)
+    statistics = centred([accumulate(x, y)])
+    _, gaps = solve_lasso_path(
+        statistics.gram, statistics.cross, statistics.total, statistics.n, ALPHAS, max_iterations=1
+    )
+    assert gaps.max() > 1e-8
+    assert "did not reach the duality gap" in caplog.text
+
+
+def test_absolute_alphas_are_those_of_scikit_learn():
+    x, y = a_problem(90)
+    train, test = centred([accumulate(x[:60], y[:60])]), centred([accumulate(x[60:], y[60:])])
+    solver = LassoSolver(train.gram, train.n, alpha_unit="absolute")
+    weights = solver.weights(train.cross, train.total, np.full(7, 0.1))
+    reference = [Lasso(0.1, tol=1e-9, max_iter=100_000).fit(x[:60], column).coef_ for column in y[:60].T]
+    np.testing.assert_allclose(weights.T, reference, atol=1e-4)
+    product, _ = solver.held_out_sums(train.cross, train.total, test.gram, test.cross, (0.1,))
+    np.testing.assert_allclose(product[0], (weights * test.cross).sum(axis=0), rtol=5e-3, atol=0.1)
+    with pytest.raises(SettingError, match="alpha_unit"):
+        LassoSolver(train.gram, train.n, alpha_unit="cubits")
