@@ -169,7 +169,7 @@ def design_sentences(summary: Mapping[str, Any]) -> list[str]:
     confounds = mapping_of(summary, "bold").get("confounds")
     if confounds and (confounds != "none" or mapping_of(summary, "bold").get("high_pass_hz")):
         sentences.append(
-            "Drift and confounds were regressed out of the delayed features of each run as they were out of the "
+            "Drift and confounds were regressed out of the columns of the design of each run as they were out of the "
             "responses."
         )
     return sentences

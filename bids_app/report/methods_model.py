@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bids_app.report.summaries import is_number, mapping_of, plural, sequence_of
+from bids_app.report.summaries import is_number, mapping_of, mappings_of, plural, sequence_of
 
 
 def model_sentences(summary: Mapping[str, Any]) -> list[str]:
@@ -17,9 +17,14 @@ def model_sentences(summary: Mapping[str, Any]) -> list[str]:
         "A voxelwise encoding model [@naselaris2011] was fitted with "
         f"{describe(encoding) if describe else str(estimator)}.",
         "All training runs shared one intercept." if encoding.get("intercept") == "all" else "",
-        *_cross_validation(encoding),
+        *_cross_validation(summary),
         "Predictions were scored by Pearson's r in each held-out run, averaged over runs by their volumes, and by R² "
-        "pooled over the held-out runs.",
+        "pooled over the held-out runs."
+        + (
+            " For r the predictions of each fold were first brought to one mean and variance."
+            if mapping_of(encoding, "cross_validation").get("scheme") == "leave-one-stimulus-out"
+            else ""
+        ),
         "Ridge regression on the same features and folds stands beside it for comparison [@hoerl1970]."
         if estimator == "lstm"
         else "",
@@ -50,35 +55,50 @@ def _count(value: Any) -> str:
     return f"{value:g}" if is_number(value) else "several"
 
 
-def _cross_validation(encoding: Mapping[str, Any]) -> list[str]:
+def _cross_validation(summary: Mapping[str, Any]) -> list[str]:
+    encoding = mapping_of(summary, "encoding")
     given = mapping_of(encoding, "cross_validation")
-    scheme = given.get("scheme", "leave-one-run-out")
+    scheme = str(given.get("scheme", "leave-one-run-out"))
+    made = mappings_of(mapping_of(summary, "diagnostics"), "folds")
+    n_folds = len(made) or given.get("n_folds")
+    groups = f"{n_folds} groups" if is_number(n_folds) else "groups"
     tested = ", ".join(str(name) for name in sequence_of(given, "test"))
-    n_folds = given.get("n_folds")
-    folds = f" {n_folds}" if is_number(n_folds) else ""
     how = {
-        "leave-one-run-out": "Each run was predicted from the other runs",
-        "k-fold": f"Runs were parted into{folds or ' several'} groups and each group was predicted from the others",
-        "split": f"The held-out data ({tested}) were predicted from the other runs",
-        "leave-one-stimulus-out": "Films were held out wherever they were shown, in at most"
-        f"{folds or ' as many'} groups, and predicted from the others; volumes within the longest delay of a held-out "
-        "film were not trained on",
-    }.get(str(scheme), "")
-    penalty = (
-        "" if encoding.get("estimator") == "ols" else "; within these the regularisation of each voxel was "
-    )
-    if penalty:
-        penalty += (
-            "chosen by leaving out groups of films"
-            if scheme == "leave-one-stimulus-out"
-            else "chosen by leaving out one run at a time"
-        )
-    shared = (
+        "leave-one-run-out": "Each run was predicted from the other runs.",
+        "k-fold": f"Runs were parted into {groups} and each group was predicted from the others.",
+        "split": f"The held-out data ({tested}) were predicted from the other runs.",
+        "leave-one-stimulus-out": f"Films were held out in {groups}, wherever they were shown, and predicted from the "
+        "others; volumes within the longest delay of a held-out film were not trained on.",
+    }.get(scheme, "")
+    if not how:
+        return []
+    return [
+        how,
+        _choice_of_alpha(encoding, scheme, {str(fold.get("inner_scheme")) for fold in made}),
         "No film was allowed to stand on both sides of a fold."
         if given.get("shared_films") == "refuse"
-        else "Films shown in held-out data were left out of training."
+        else "Films shown in held-out data were left out of training.",
+    ]
+
+
+def _choice_of_alpha(encoding: Mapping[str, Any], scheme: str, inner: set[str]) -> str:
+    """How the penalty was found; `inner` are the schemes of the inner folds, as far as they are known."""
+    alphas = sequence_of(encoding, "alphas")
+    if encoding.get("estimator") == "ols":
+        return ""
+    if len(alphas) == 1 and is_number(alphas[0]):
+        return f"The penalty was fixed at {alphas[0]:g} ({encoding.get('alpha_unit', 'relative')})."
+    whose = "of each voxel's read-out" if encoding.get("estimator") == "lstm" else "of each voxel"
+    default = "films" if scheme == "leave-one-stimulus-out" else "leave-one-run-out"
+    ways = {
+        "leave-one-run-out": "one run at a time",
+        "films": "groups of films",
+        "blocks": "blocks of consecutive volumes",
+    }
+    found = [way for name, way in ways.items() if name in (inner & set(ways) or {default})]
+    return (
+        f"The regularisation {whose} was chosen within the training data by leaving out {' or '.join(found)}."
     )
-    return [f"{how}{penalty}.", shared] if how else []
 
 
 _CEILINGS = {

@@ -106,7 +106,7 @@ def test_standardisation_is_said_when_it_ran():
         ({"scheme": "split", "test": ["task-test"]}, "held-out data (task-test)", False),
         (
             {"scheme": "leave-one-stimulus-out", "n_folds": 5},
-            "Films were held out wherever they were shown",
+            "Films were held out in 5 groups, wherever they were shown",
             True,
         ),
         ({"scheme": "split", "test": ["task-test"], "shared_films": "refuse"}, "No film was allowed", False),
@@ -116,6 +116,29 @@ def test_every_scheme_is_told(scheme, said, coupled):
     text = methods_markdown(FULL | {"encoding": FULL["encoding"] | {"cross_validation": scheme}})
     assert said in text
     assert ("√2" in text) is coupled
+
+
+@pytest.mark.parametrize(
+    ("encoding", "folds", "said"),
+    [
+        ({"alphas": [0.1, 1.0]}, [], "of each voxel was chosen within the training data by leaving out one run"),
+        ({"alphas": [0.1]}, [], "The penalty was fixed at 0.1 (absolute)"),
+        ({"estimator": "lstm", "alphas": [0.1, 1.0]}, [], "of each voxel's read-out was chosen"),
+        ({}, [{"inner_scheme": "blocks"}, {"inner_scheme": "leave-one-run-out"}],
+         "leaving out one run at a time or blocks of consecutive volumes"),
+        ({"cross_validation": {"scheme": "leave-one-stimulus-out"}}, [], "leaving out groups of films"),
+        ({"cross_validation": {"scheme": "k-fold", "n_folds": 9}}, [{}, {}, {}], "parted into 3 groups"),
+    ],
+)  # fmt: skip
+def test_what_was_done_goes_before_what_was_asked_for(encoding, folds, said):
+    asked = {"estimator": "ridge", "alpha_unit": "absolute"} | encoding
+    assert said in methods_markdown(FULL | {"encoding": asked, "diagnostics": {"folds": folds}})
+
+
+def test_least_squares_choose_nothing():
+    assert "regularisation" not in methods_markdown(
+        FULL | {"encoding": {"estimator": "ols", "alphas": [0.0]}}
+    )
 
 
 def test_the_2021_choices_are_told():
