@@ -11,7 +11,7 @@ import numpy as np
 
 from cinebold.design.run_design import RunDesign
 from cinebold.encoding.cell_bases import CellBasis, Columns, cell_bases, run_cells, stacked_rows_and_folds
-from cinebold.encoding.fit import _check_runs
+from cinebold.encoding.fit import check_runs
 from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.statistics_files import (
     SCHEMA_VERSION,
@@ -219,4 +219,4 @@ def _check_designs(designs: Sequence[RunDesign], index: int, response: np.ndarra
             f"Run {designs[index].label}: responses have shape {response.shape}, expected "
             f"({designs[index].n_volumes}, n_targets)."
         )
-    _check_runs(designs, [np.broadcast_to(np.float32(0), (own.n_volumes, 1)) for own in designs])
+    check_runs(designs, [np.broadcast_to(np.float32(0), (own.n_volumes, 1)) for own in designs])

@@ -54,6 +54,8 @@ ESTIMATORS: dict[str, type[Any]] = {
 }
 #: Those whose weights lie in the span of the training rows and whose penalty is the same in every direction.
 ROTATABLE = ("ridge", "ols")
+#: Those that work on a GPU; the others stay on the CPU whatever the device.
+ON_DEVICE = ("ridge", "lasso", "elastic_net")
 #: The settings that an estimator takes besides the statistics.
 _OWN_SETTINGS: dict[str, tuple[str, ...]] = {
     "ridge": ("alpha_unit",),
@@ -70,17 +72,24 @@ def estimator(name: str) -> type[Any]:
 
 
 def solver_factory(
-    settings: EncodingSettings, n_columns: int | None = None
+    settings: EncodingSettings, n_columns: int | None = None, device: str = "cpu"
 ) -> Callable[[np.ndarray, int], Solver]:
     """The solver of (gram, n_samples) that the settings ask for, its own settings filled in.
 
     Parameters
     ----------
     n_columns : before a rotation, where the Gram matrix is of rotated columns
+    device : "cpu", or "cuda[:N]" for the estimators in `ON_DEVICE`
     """
     own: dict[str, Any] = {
         name: getattr(settings, name) for name in _OWN_SETTINGS.get(settings.estimator, ())
     }
     if settings.estimator == "ridge":
         own["n_columns"] = n_columns
+    if device != "cpu" and settings.estimator in ON_DEVICE:
+        own["device"] = device
+        if settings.estimator == "ridge":
+            from cinebold.encoding.torch_solvers import DeviceRidgeSolver
+
+            return partial(DeviceRidgeSolver, **own)
     return partial(estimator(settings.estimator), **own)

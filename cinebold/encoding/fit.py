@@ -63,7 +63,7 @@ def fit_encoding_model(
         columns at a time are read. A column that is constant or not finite in any run has NaN in every map and is
         counted.
     delays_s : seconds, rounded to volumes; not used where features are convolved (`settings.hrf`)
-    device : of networks, "cpu" or "cuda[:N]"
+    device : "cpu" or "cuda[:N]", for networks and the estimators in `estimators.ON_DEVICE`
 
     Raises
     ------
@@ -81,7 +81,7 @@ def fit_encoding_model(
             f"{len(designs)} designs but {len(responses)} response arrays: one of each is needed a run."
         )
     responses = [responses[index] for index in order]
-    n_targets = _check_runs(designs, responses)
+    n_targets = check_runs(designs, responses)
     _check_spaces(settings, designs[0])
     kind = estimator(settings.estimator)
     alphas = tuple(sorted(settings.alphas if settings.alphas is not None else kind.default_alphas))
@@ -102,30 +102,39 @@ def fit_encoding_model(
             settings=settings,
             alphas=alphas,
             rows=rows,
-            outer=tuple(prepare_training(fold, rows, designs, delays, settings) for fold in folds),
-            final=prepare_training(everything, rows, designs, delays, settings),
+            outer=tuple(prepare_training(fold, rows, designs, delays, settings, device) for fold in folds),
+            final=prepare_training(everything, rows, designs, delays, settings, device),
             test=test,
             repeats=tuple(find_repeats(rows, designs, in_pairs=settings.ceiling == "pairs")),
         )
         maps = FitMaps(plan, n_targets)
-        run_tiles(lambda part: fit_tile(plan, maps, part, responses), tiles, n_threads, progress)
+        # Threads would only queue for a device, and its settings are the process's.
+        at_once = n_threads if device == "cpu" else 1
+        run_tiles(lambda part: fit_tile(plan, maps, part, responses), tiles, at_once, progress)
 
-    result_maps = maps.by_statistic()
+    return finish_fit(maps, designs, delays, warnings)
+
+
+def finish_fit(
+    maps: FitMaps, designs: Sequence[RunDesign], delays: Sequence[int], warnings: Sequence[str] = ()
+) -> EncodingResult:
+    """What a fit gives back, once all tiles have been filled in; its warnings are logged."""
+    plan, found, warnings = maps.plan, maps.by_statistic(), list(warnings)
     n_invalid = int((~maps.valid).sum())
     if n_invalid:
         warnings.append(
-            f"{n_invalid} of {n_targets} voxels are constant or not finite in a run; they are NaN in all "
+            f"{n_invalid} of {len(maps.valid)} voxels are constant or not finite in a run; they are NaN in all "
             "maps."
         )
-    predicted = predicted_voxels(result_maps["rsquared"], result_maps.get("q"), settings.q)
-    shares = edge_shares(alphas, maps.alpha_index, predicted)
-    warnings += edge_warnings(settings.estimator, alphas, shares)
+    predicted = predicted_voxels(found["rsquared"], found.get("q"), plan.settings.q)
+    shares = edge_shares(plan.alphas, maps.alpha_index, predicted)
+    warnings += edge_warnings(plan.settings.estimator, plan.alphas, shares)
     diagnostics = describe_fit(plan, delays, maps, shares)
     model = _assemble_model(maps, designs, delays, diagnostics)
     for warning in warnings:
         logger.warning(warning)
     return EncodingResult(
-        maps={name: values.astype(np.float32) for name, values in result_maps.items()},
+        maps={name: values.astype(np.float32) for name, values in found.items()},
         model=model,
         diagnostics=diagnostics,
         warnings=warnings,
@@ -135,7 +144,7 @@ def fit_encoding_model(
 def _assemble_model(
     maps: FitMaps,
     designs: Sequence[RunDesign],
-    delays: tuple[int, ...],
+    delays: Sequence[int],
     diagnostics: dict[str, Any],
 ) -> EncodingModel:
     """Weights by space and delay, in units of the scores before they were divided by their space's unit."""
@@ -150,7 +159,7 @@ def _assemble_model(
         first = last
     return EncodingModel(
         reducers=final.reducers,
-        delays=delays,
+        delays=tuple(delays),
         tr_s=designs[0].tr_s,
         weights=weights,
         intercept=maps.intercept,
@@ -171,7 +180,7 @@ def _check_spaces(settings: EncodingSettings, design: RunDesign) -> None:
         raise SettingError("A map of layers needs a permutation test to say where it means anything.")
 
 
-def _check_runs(designs: Sequence[RunDesign], responses: Sequence[np.ndarray]) -> int:
+def check_runs(designs: Sequence[RunDesign], responses: Sequence[np.ndarray]) -> int:
     """The number of targets, after runs that do not fit together have been refused."""
     if not designs:
         raise InputError("No run was given: an encoding model needs at least two.")

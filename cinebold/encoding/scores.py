@@ -13,6 +13,9 @@ from functools import reduce
 
 import numpy as np
 
+#: A prediction with less than this share of the response's variance is a constant with rounding errors.
+_SILENT = 1e-20
+
 
 @dataclass(frozen=True)
 class HeldOutSums:
@@ -88,7 +91,9 @@ def held_out_rsquared(runs: Sequence[HeldOutSums]) -> np.ndarray:
 def _r(run: HeldOutSums) -> np.ndarray:
     run = run.centred()
     scale = np.sqrt(run.response_squared * run.prediction_squared)
-    r = np.divide(run.product, scale, out=np.zeros_like(run.product), where=scale > 0)
+    # A model that is silent but for rounding predicts a constant.
+    speaks = (scale > 0) & (run.prediction_squared > _SILENT * run.response_squared)
+    r = np.divide(run.product, scale, out=np.zeros_like(run.product), where=speaks)
     return np.where(run.response_squared > 0, r, np.nan)
 
 

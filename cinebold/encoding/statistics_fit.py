@@ -1,16 +1,13 @@
 """Encoding models from run statistics on disk, without the responses."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from cinebold.design.run_design import RunDesign
 from cinebold.encoding.cell_bases import Columns, stacked_rows_and_folds
-from cinebold.encoding.diagnostics import describe_fit, edge_shares, edge_warnings, predicted_voxels
 from cinebold.encoding.estimators import estimator
-from cinebold.encoding.fit import EncodingResult, _assemble_model
+from cinebold.encoding.fit import EncodingResult, finish_fit
 from cinebold.encoding.folds import TrainingSet
 from cinebold.encoding.rows import Rows
 from cinebold.encoding.settings import EncodingSettings
@@ -20,8 +17,6 @@ from cinebold.encoding.tile_fit import FitMaps, FitPlan, fit_targets
 from cinebold.encoding.tiles import one_thread_products, run_tiles
 from cinebold.encoding.training import CellStatistics, PreparedTraining, prepare_training
 from cinebold.errors import InputError, SettingError
-
-logger = logging.getLogger(__name__)
 
 #: Columns of a fold outside the span of a cell's basis, as a share of the longest one: rounding errors.
 _OUTSIDE = 1e-9
@@ -78,7 +73,7 @@ def fit_statistics(
         maps = FitMaps(plan, records[0].n_targets)
         tiles = _tiles(records, plan, memory_mb, n_threads)
         run_tiles(lambda part: _fit_tile(plan, maps, part, records), tiles, n_threads, progress)
-    return _result(plan, maps, designs, columns)
+    return finish_fit(maps, designs, columns.delays)
 
 
 @dataclass(frozen=True)
@@ -239,24 +234,3 @@ def _without_responses(settings: EncodingSettings, columns: Columns) -> Encoding
                 "runs again, or keep to it."
             )
     return replace(settings, n_permutations=0)
-
-
-def _result(plan: FitPlan, maps: FitMaps, designs: Sequence[RunDesign], columns: Columns) -> EncodingResult:
-    settings, warnings = plan.settings, []
-    found = maps.by_statistic()
-    n_invalid, n_targets = int((~maps.valid).sum()), len(maps.valid)
-    if n_invalid:
-        warnings.append(
-            f"{n_invalid} of {n_targets} voxels are constant or not finite in a run; they are NaN in all maps."
-        )
-    shares = edge_shares(plan.alphas, maps.alpha_index, predicted_voxels(found["rsquared"], None, settings.q))
-    warnings += edge_warnings(settings.estimator, plan.alphas, shares)
-    diagnostics = describe_fit(plan, columns.delays, maps, shares)
-    for warning in warnings:
-        logger.warning(warning)
-    return EncodingResult(
-        maps={name: values.astype(np.float32) for name, values in found.items()},
-        model=_assemble_model(maps, designs, columns.delays, diagnostics),
-        diagnostics=diagnostics,
-        warnings=warnings,
-    )

@@ -13,6 +13,7 @@ from cinebold.encoding.banded_solver import BandedRidgeSolver
 from cinebold.encoding.dual_ridge import ridge_cost
 from cinebold.encoding.estimators import ROTATABLE, Solver, solver_factory
 from cinebold.encoding.folds import TrainingSet
+from cinebold.encoding.lagged_products import lagged_grams
 from cinebold.encoding.preprocessing import SpaceReducer, columns_of_spaces, fit_reducer
 from cinebold.encoding.rows import Rows
 from cinebold.encoding.scores import HeldOutSums, held_out_rsquared
@@ -48,6 +49,7 @@ class PreparedTraining:
 
     fold: TrainingSet
     settings: EncodingSettings
+    device: str  #: where solvers work, "cpu" or "cuda[:N]"
     reducers: dict[str, SpaceReducer]
     features: np.ndarray  #: (n_rows, n_columns) delayed scores of all runs, each space divided by its unit
     n_bases: int  #: delayed or convolved copies of each component
@@ -119,6 +121,7 @@ def prepare_training(
     designs: Sequence[RunDesign],
     delays: Sequence[int],
     settings: EncodingSettings,
+    device: str = "cpu",
 ) -> PreparedTraining:
     """Learn scale and components on the training rows, project all runs, delay them, and decompose.
 
@@ -147,16 +150,21 @@ def prepare_training(
     )
     cells, cell_runs, members = _cells(rows.run, masks)
     chosen = [list(np.flatnonzero(member)) for member in members.T]
+    plain = kernel is None and rotation is None
+    xx = _lagged_grams(rows, designs, cells, features, delays) if plain else [None] * len(cells)
     prepared = PreparedTraining(
         fold=fold,
         settings=settings,
+        device=device,
         reducers=reducers,
         features=features,
         n_bases=len(delays) if kernel is None else 1,
         rotation=rotation,
         cells=cells,
         cell_runs=cell_runs,
-        cell_features=[accumulate(features[cell], np.zeros((len(cell), 0))) for cell in cells],
+        cell_features=[
+            accumulate(features[cell], np.zeros((len(cell), 0)), xx[at]) for at, cell in enumerate(cells)
+        ],
         run_means={
             int(run): features[rows.used & (rows.run == run)].mean(axis=0)
             for run in np.unique(rows.run[fold.test])
@@ -287,7 +295,7 @@ def _solvers(prepared: PreparedTraining) -> dict[str, Any]:
         grams = [(own.gram, test.gram) for own, test in zip(inner, tests, strict=True)]
         columns = columns_of_spaces(sizes, prepared.n_bases)
         return {"solver": BandedRidgeSolver(whole.gram, grams, columns, settings), "inner_solvers": []}
-    solver_of = solver_factory(settings, sum(sizes.values()) * prepared.n_bases)
+    solver_of = solver_factory(settings, sum(sizes.values()) * prepared.n_bases, prepared.device)
     solver = solver_of(whole.gram, whole.n)
     # A solver with a short way through the folds has no need of their own solvers.
     own_way = hasattr(solver, "choose_alphas")
@@ -317,6 +325,35 @@ def _columns(
     if design.nuisance is None:
         return columns
     return columns - design.nuisance @ (design.nuisance.T @ columns)
+
+
+def _lagged_grams(
+    rows: Rows,
+    designs: Sequence[RunDesign],
+    cells: Sequence[np.ndarray],
+    features: np.ndarray,
+    delays: Sequence[int],
+) -> list[np.ndarray | None]:
+    """X'X of each cell from one product a lag, where nothing was regressed out of the columns; else None.
+
+    Undelayed columns are the delayed ones moved back; the last volumes of a run, which only a longer delay sees, are
+    missing there, and no delayed row reads them.
+    """
+    grams: list[np.ndarray | None] = [None] * len(cells)
+    n_columns = features.shape[1] // len(delays)
+    for run, design in enumerate(designs):
+        mine = np.flatnonzero(rows.run == run)
+        if design.nuisance is not None or len(delays) < 2 or len(mine) <= max(delays):
+            continue
+        undelayed = np.zeros((len(mine), n_columns))
+        first = min(delays)
+        at = list(delays).index(first) * n_columns
+        undelayed[: len(mine) - first] = features[mine[first:], at : at + n_columns]
+        own = [number for number, cell in enumerate(cells) if rows.run[cell[0]] == run]
+        found = lagged_grams(undelayed, delays, [cells[number] - mine[0] for number in own])
+        for number, gram in zip(own, found, strict=True):
+            grams[number] = gram
+    return grams
 
 
 def _rotation(rows: np.ndarray, settings: EncodingSettings, n_folds: int) -> np.ndarray | None:
