@@ -20,11 +20,17 @@ def lightness(frame: np.ndarray) -> np.ndarray:
 
     The same numbers as the luminance of pymoten (`moten.colorspace.rgb2lab`), from a table of the 256 levels.
     """
-    red, green, blue = np.moveaxis(_LINEAR[frame], -1, 0)
-    luminance = 0.212671 * red + 0.715160 * green + 0.072169 * blue
-    cube_root = np.where(luminance < 0.008856, 7.787 * luminance + 4 / 29, np.cbrt(luminance))
-    return 116 * cube_root - 16
+    luminance = _RED.take(frame[..., 0])
+    luminance += _GREEN.take(frame[..., 1])
+    luminance += _BLUE.take(frame[..., 2])
+    cube_root = np.cbrt(luminance)
+    dark = luminance < 0.008856
+    cube_root[dark] = 7.787 * luminance[dark] + 4 / 29
+    cube_root *= 116
+    cube_root -= 16
+    return cube_root
 
 
 _LEVELS = np.arange(256) / 255
 _LINEAR = np.where(_LEVELS < 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4)
+_RED, _GREEN, _BLUE = 0.212671 * _LINEAR, 0.715160 * _LINEAR, 0.072169 * _LINEAR

@@ -8,7 +8,8 @@ import numpy as np
 
 from cinebold.features.bins import BinAverage
 from cinebold.features.luminance import lightness, resized
-from cinebold.features.motion_filters import FilterBank, MotionResponses, build_filter_bank
+from cinebold.features.motion_filters import FilterBank, build_filter_bank
+from cinebold.features.motion_responses import MotionResponses
 from cinebold.features.parameters import parameters_from, require
 from cinebold.features.series import FeatureSeries
 from cinebold.video.decoding import FilmInfo
@@ -85,7 +86,7 @@ class MotionEnergy:
     """
 
     name = "motion_energy"
-    version = 1
+    version = 2
 
     def __init__(self, parameters: MotionEnergyParameters, *, device: str = "cpu", **_: Any) -> None:
         self.parameters = parameters

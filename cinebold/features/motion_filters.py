@@ -1,129 +1,152 @@
 """The filters of pymoten's motion-energy pyramid, and their responses to a film that streams by.
 
-pymoten filters one channel after the other over the whole film. Here the same filters are applied as one
-matrix product a block: channels that differ in temporal frequency share their spatial filters, and the
-pictures' projections onto these are kept for one filter width, so that blocks join without a seam.
+pymoten filters one channel after the other over the whole film. Here channels share what they have in common:
+those that differ in temporal frequency their spatial filters, those of opposite directions the same pair with
+the sine turned round, and filters at one place the pixels under their envelope. The projections of the pictures
+are kept for one filter width, so that blocks join without a seam.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from cinebold.features.motion_energy import MotionEnergyParameters
 
-#: what pymoten calls that which makes two channels share their spatial filters
-SPATIAL_PARAMETERS = ("centerh", "centerv", "direction", "spatial_freq", "spatial_env")
 #: pymoten leaves out pixels where both filters of the pair together are below this
 MASK_LIMIT = 0.001
-#: pymoten's offset inside the logarithm
-LOG_OFFSET = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """The filters at one place and of one envelope, on the pixels where any of them is not 0."""
+
+    rows: slice
+    columns: slice
+    sine: np.ndarray  #: (n_filters, n_pixels of the patch) float64
+    cosine: np.ndarray  #: (n_filters, n_pixels of the patch) float64
 
 
 @dataclass(frozen=True, eq=False)
 class FilterBank:
-    """Spatial and temporal quadrature pairs of all channels."""
+    """Spatial and temporal quadrature pairs of all channels; (n_filters) counts through the patches."""
 
-    spatial_sine: np.ndarray  #: (n_spatial, n_pixels)
-    spatial_cosine: np.ndarray  #: (n_spatial, n_pixels)
+    height: int
+    width: int
+    patches: tuple[Patch, ...]
+    temporal_sine: np.ndarray  #: (n_temporal, n_taps)
+    temporal_cosine: np.ndarray  #: (n_temporal, n_taps)
     spatial_of_channel: np.ndarray  #: (n_channels,) which spatial pair a channel uses
-    temporal_sine: np.ndarray  #: (n_channels, n_taps)
-    temporal_cosine: np.ndarray  #: (n_channels, n_taps)
+    backward: np.ndarray  #: (n_channels,) bool: with the sine turned round
+    temporal_of_channel: np.ndarray  #: (n_channels,)
     names: tuple[str, ...]
+
+    @property
+    def n_filters(self) -> int:
+        """Spatial quadrature pairs."""
+        return sum(len(patch.sine) for patch in self.patches)
+
+    def dense(self) -> tuple[np.ndarray, np.ndarray]:
+        """All sines and all cosines on the whole picture, (n_filters, height * width) each."""
+        sine, cosine = np.zeros((2, self.n_filters, self.height, self.width))
+        begin = 0
+        for patch in self.patches:
+            end = begin + len(patch.sine)
+            shape = (end - begin, patch.rows.stop - patch.rows.start, -1)
+            sine[begin:end, patch.rows, patch.columns] = patch.sine.reshape(shape)
+            cosine[begin:end, patch.rows, patch.columns] = patch.cosine.reshape(shape)
+            begin = end
+        return sine.reshape(self.n_filters, -1), cosine.reshape(self.n_filters, -1)
 
 
 @lru_cache(maxsize=4)
 def build_filter_bank(parameters: "MotionEnergyParameters") -> FilterBank:
     """The pyramid that pymoten makes of these parameters."""
-    from moten.core import mk_3d_gabor
     from moten.pyramids import MotionEnergyPyramid
 
-    size = (parameters.height, parameters.width)
-    pyramid = MotionEnergyPyramid(
-        stimulus_vhsize=size,
+    height, width = parameters.height, parameters.width
+    channels = MotionEnergyPyramid(
+        stimulus_vhsize=(height, width),
         stimulus_fps=parameters.rate_hz,
         temporal_frequencies=list(parameters.temporal_frequencies),
         spatial_frequencies=list(parameters.spatial_frequencies),
         spatial_directions=list(parameters.directions),
         filter_spacing=parameters.filter_spacing,
-    )
-    places: dict[tuple[float, ...], int] = {}
-    spatial, temporal, spatial_of_channel, names = [], [], [], []
-    for channel in pyramid.filters:
-        key = tuple(channel[name] for name in SPATIAL_PARAMETERS)
-        sine, cosine, temporal_sine, temporal_cosine = map(np.asarray, mk_3d_gabor(size, **channel))
-        if key not in places:
-            places[key] = len(spatial)
-            inside = np.abs(sine) + np.abs(cosine) > MASK_LIMIT
-            spatial.append(((sine * inside).ravel(), (cosine * inside).ravel()))
-        spatial_of_channel.append(places[key])
-        temporal.append((temporal_sine, temporal_cosine))
-        names.append(_channel_name(channel, size[1] / size[0]))
+    ).filters
+    places: dict[tuple[float, ...], dict[tuple[float, float], None]] = {}
+    temporal: dict[tuple[float, float], int] = {}
+    for channel in channels:
+        places.setdefault(_place(channel), {})[_orientation(channel)] = None
+        temporal.setdefault((channel["temporal_freq"], channel["temporal_env"]), len(temporal))
+    numbers: dict[tuple[Any, Any], int] = {}
+    for place, orientations in places.items():
+        for orientation in orientations:
+            numbers[place, orientation] = len(numbers)
+    n_taps = int(channels[0]["filter_temporal_width"])
+    pairs = [_temporal_pair(*key, n_taps, parameters.rate_hz) for key in temporal]
     return FilterBank(
-        spatial_sine=np.array([pair[0] for pair in spatial]),
-        spatial_cosine=np.array([pair[1] for pair in spatial]),
-        spatial_of_channel=np.array(spatial_of_channel),
-        temporal_sine=np.array([pair[0] for pair in temporal]),
-        temporal_cosine=np.array([pair[1] for pair in temporal]),
-        names=tuple(names),
+        height=height,
+        width=width,
+        patches=tuple(_patch(height, width, *place, list(of)) for place, of in places.items()),
+        temporal_sine=np.array([sine for sine, _ in pairs]),
+        temporal_cosine=np.array([cosine for _, cosine in pairs]),
+        spatial_of_channel=np.array([numbers[_place(one), _orientation(one)] for one in channels]),
+        backward=np.array([one["direction"] % 360 >= 180 for one in channels]),
+        temporal_of_channel=np.array(
+            [temporal[one["temporal_freq"], one["temporal_env"]] for one in channels]
+        ),
+        names=tuple(_channel_name(one, width / height) for one in channels),
     )
 
 
-class MotionResponses:
-    """Log energies of all channels, tick by tick, of a film that comes in blocks.
+def _place(channel: dict) -> tuple[float, float, float]:
+    return channel["centerh"], channel["centerv"], channel["spatial_env"]
 
-    With S and C the projections of the pictures onto a channel's spatial sine and cosine, and s and c its
-    temporal pair of n taps, the quadrature pair at tick t is
 
-        sum_d S[t - d'] c[d] + C[t - d'] s[d]    and    sum_d C[t - d'] c[d] - S[t - d'] s[d],    d' = d -
-        ceil(n/2) + 1,
+def _orientation(channel: dict) -> tuple[float, float]:
+    """Of two opposite directions one is drawn."""
+    return channel["spatial_freq"], channel["direction"] % 180
 
-    with zeros outside the film.
+
+def _patch(
+    height: int, width: int, x: float, y: float, deviation: float, orientations: list[tuple[float, float]]
+) -> Patch:
+    """Gabor filters exp(-(dx^2 + dy^2) / 2 deviation^2) exp(i(dx fx + dy fy)), in picture heights.
+
+    Envelope and grating are products of a function of the column and one of the row.
     """
-
-    def __init__(self, bank: FilterBank, device: str = "cpu") -> None:
-        self._bank = bank
-        self._project = _projector(np.concatenate([bank.spatial_sine, bank.spatial_cosine]), device)
-        n_taps = bank.temporal_sine.shape[1]
-        n_ahead = -(-n_taps // 2) - 1
-        self._n_taps, self._n_ahead = n_taps, n_ahead
-        self._kept = np.zeros((n_taps - 1 - n_ahead, 2 * len(bank.spatial_sine)))
-
-    def add(self, pictures: np.ndarray) -> np.ndarray:
-        """(n, n_pixels) pictures to the (m, n_channels) responses now known: those of earlier ticks."""
-        return self._respond(self._project(pictures))
-
-    def finish(self) -> np.ndarray:
-        """The responses of the last ticks."""
-        return self._respond(np.zeros((self._n_ahead, self._kept.shape[1])))
-
-    def _respond(self, projections: np.ndarray) -> np.ndarray:
-        known = np.concatenate([self._kept, projections])
-        n_out = max(0, len(known) - self._n_taps + 1)
-        self._kept = known[n_out:]
-        n_spatial = len(self._bank.spatial_sine)
-        sine = known[:, :n_spatial][:, self._bank.spatial_of_channel]
-        cosine = known[:, n_spatial:][:, self._bank.spatial_of_channel]
-        first, second = np.zeros((2, n_out, len(self._bank.names)))
-        for tap in range(self._n_taps):
-            rows = slice(self._n_taps - 1 - tap, self._n_taps - 1 - tap + n_out)
-            temporal_sine = self._bank.temporal_sine[:, tap]
-            temporal_cosine = self._bank.temporal_cosine[:, tap]
-            first += sine[rows] * temporal_cosine + cosine[rows] * temporal_sine
-            second += cosine[rows] * temporal_cosine - sine[rows] * temporal_sine
-        return np.log(np.sqrt(first**2 + second**2) + LOG_OFFSET)
+    dx = np.linspace(0, width / height, width) - x
+    dy = np.linspace(0, 1, height) - y
+    gabors = []
+    for frequency, direction in orientations:
+        angle = direction / 180 * np.pi
+        fx, fy = -frequency * np.cos(angle) * 2 * np.pi, frequency * np.sin(angle) * 2 * np.pi
+        across = np.exp(-(dx**2) / (2 * deviation**2) + 1j * dx * fx)
+        down = np.exp(-(dy**2) / (2 * deviation**2) + 1j * dy * fy)
+        gabor = down[:, None] * across
+        gabors.append(gabor * (np.abs(gabor.real) + np.abs(gabor.imag) > MASK_LIMIT))
+    used = np.array(gabors) != 0
+    rows, columns = (_extent(used.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    cut = np.array(gabors)[:, rows, columns].reshape(len(gabors), -1)
+    return Patch(rows, columns, np.ascontiguousarray(cut.imag), np.ascontiguousarray(cut.real))
 
 
-def _projector(filters: np.ndarray, device: str):
-    """The product of pictures with the filters, on CPU or GPU; float64: energies near 0 meet a logarithm."""
-    if device == "cpu":
-        return lambda pictures: pictures @ filters.T
-    import torch
+def _extent(used: np.ndarray) -> slice:
+    """From the first to the last place that is used; one place where none is."""
+    places = np.flatnonzero(used)
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 1)
 
-    on_device = torch.from_numpy(filters).to(device).T
-    return lambda pictures: (torch.from_numpy(pictures).to(device) @ on_device).cpu().numpy()
+
+def _temporal_pair(
+    frequency_hz: float, deviation: float, n_taps: int, rate_hz: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine under a Gaussian, (n_taps,) each; time runs from 0 to 1 over the filter, as in pymoten."""
+    time = np.linspace(0, 1, n_taps, endpoint=False) - 0.5
+    envelope = np.exp(-(time**2) / (2 * deviation**2))
+    phase = time * (frequency_hz * n_taps / rate_hz * 2 * np.pi)
+    return envelope * np.sin(phase), envelope * np.cos(phase)
 
 
 def _channel_name(channel: dict, aspect_ratio: float) -> str:

@@ -8,7 +8,8 @@ from cinebold.errors import SettingError
 from cinebold.features import motion_energy
 from cinebold.features.extraction import extract_features
 from cinebold.features.luminance import lightness
-from cinebold.features.motion_filters import MotionResponses, build_filter_bank
+from cinebold.features.motion_filters import build_filter_bank
+from cinebold.features.motion_responses import MotionResponses
 from cinebold.features.registry import create_extractor
 from cinebold.video.decoding import iterate_frames, probe_film
 from cinebold.video.windows import frames_shown_at
@@ -48,6 +49,81 @@ def test_blocks_join_to_what_pymoten_makes_of_the_whole_film(rate_hz, blocks):
     responses = np.concatenate([*parts, stream.finish()])
     assert responses.shape == reference.shape == (40, len(pyramid.filters))
     np.testing.assert_allclose(responses, reference, atol=1e-5)  # pymoten rounds to float32
+
+
+def pinned_responses(parameters, pictures, blocks, n_threads):
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(n_threads, user_api="blas"):
+        stream = MotionResponses(build_filter_bank(parameters))
+        parts = [stream.add(part) for part in np.split(pictures, np.cumsum(blocks)[:-1])]
+        return np.concatenate([*parts, stream.finish()]).tobytes()
+
+
+def test_neither_blocks_nor_threads_change_a_byte():
+    parameters = create_extractor("motion_energy", {**SMALL, "rate_hz": 10}).parameters
+    pictures = np.random.default_rng(0).random((300, 18 * 32)) * 100
+    whole = pinned_responses(parameters, pictures, [300], 1)
+    for blocks, n_threads in (([300], 2), ([300], 3), ([1, 63, 65, 171], 1), ([7] * 42 + [6], 2)):
+        assert pinned_responses(parameters, pictures, blocks, n_threads) == whole
+
+
+@pytest.mark.parametrize("n_ticks", [1, 3, 63, 64, 65, 128])
+def test_films_shorter_and_longer_than_a_tile(n_ticks):
+    parameters = create_extractor("motion_energy", SMALL).parameters
+    pictures = np.random.default_rng(n_ticks).random((n_ticks, 18 * 32)) * 100
+    stream = MotionResponses(build_filter_bank(parameters))
+    responses = np.concatenate([stream.add(pictures), stream.finish()])
+    slow = slow_responses(pictures, parameters)
+    np.testing.assert_allclose(responses, slow, atol=1e-9)
+
+
+def slow_responses(pictures, parameters):
+    """Every channel by its own filter, drawn by pymoten, tap by tap."""
+    from moten.core import mk_3d_gabor
+    from moten.pyramids import MotionEnergyPyramid
+
+    size = (parameters.height, parameters.width)
+    pyramid = MotionEnergyPyramid(
+        size,
+        parameters.rate_hz,
+        list(parameters.temporal_frequencies),
+        list(parameters.spatial_frequencies),
+        list(parameters.directions),
+        filter_spacing=parameters.filter_spacing,
+    )
+    columns = []
+    for channel in pyramid.filters:
+        sine, cosine, fast_sine, fast_cosine = mk_3d_gabor(size, **channel)
+        inside = np.abs(sine) + np.abs(cosine) > 0.001
+        projected = pictures @ ((cosine + 1j * sine) * inside).ravel()
+        taps = fast_cosine + 1j * fast_sine
+        ahead = -(-len(taps) // 2) - 1
+        column = np.convolve(projected, taps)[ahead : ahead + len(pictures)]
+        columns.append(np.log(np.abs(column) + 1e-5))
+    return np.array(columns).T
+
+
+def test_filters_on_a_device_are_those_of_the_cpu():
+    bank = build_filter_bank(create_extractor("motion_energy", SMALL).parameters)
+    pictures = np.random.default_rng(0).random((150, 18 * 32)) * 100
+    streams = [MotionResponses(bank), MotionResponses(bank, "cpu:0")]  # torch, on the CPU
+    assert type(streams[0]._filters) is not type(streams[1]._filters)
+    here, there = (np.concatenate([stream.add(pictures), stream.finish()]) for stream in streams)
+    np.testing.assert_allclose(there, here, atol=1e-8)
+
+
+def test_the_static_and_the_dark_are_no_edge_cases():
+    """A black film has no energy in any channel; one that stands still the same at all ticks within."""
+    parameters = create_extractor("motion_energy", SMALL).parameters
+    for level in (0.0, 50.0):
+        stream = MotionResponses(build_filter_bank(parameters))
+        pictures = np.full((60, 18 * 32), level)
+        responses = np.concatenate([stream.add(pictures), stream.finish()])
+        np.testing.assert_allclose(responses, slow_responses(pictures, parameters), atol=1e-6)
+        if level == 0:
+            assert (responses == np.log(1e-5)).all()
+        np.testing.assert_array_equal(responses[20], responses[30])
 
 
 def test_default_pyramid_equals_pymoten_and_is_one():
