@@ -41,11 +41,16 @@ def diagnostics_of(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def settings_in_force(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of the responses or the model, without those of choices that were not made."""
-    return {
+    found = {
         key: value
         for key, value in settings.items()
         if key not in _OWNED or settings.get(_OWNED[key][0]) == _OWNED[key][1]
     }
+    if isinstance(scheme := found.get("cross_validation"), Mapping):
+        grouped = scheme.get("scheme") in ("k-fold", "leave-one-stimulus-out")
+        in_use = {"n_folds": grouped, "test": bool(scheme.get("test"))}
+        found["cross_validation"] = {key: value for key, value in scheme.items() if in_use.get(key, True)}
+    return found
 
 
 def _fold_rows(found: Mapping[str, Any], named: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

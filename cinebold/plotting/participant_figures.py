@@ -29,7 +29,7 @@ from cinebold.plotting.surface import statmap_surface
 from cinebold.plotting.words import wordcloud_figure, worth_reading
 
 _NO_TEST = "no permutation test was run"
-_NO_REPEAT = "no film was shown in two runs"
+_NO_REPEAT = "no film was shown in two runs for ten volumes or more without another film in their design"
 _CURVES = 6  #: how many columns of a feature space the design figure shows
 
 

@@ -80,7 +80,7 @@ def test_whole_analysis(analysis, tmp_path):
         "loadingswords00", "loadingswords01", "loadingswords02",
     ]  # fmt: skip
     assert listing["not_made"] == {
-        "ceilingslices": "no film was shown in two runs",
+        "ceilingslices": "no film was shown in two runs for ten volumes or more without another film in their design",
         "loadingsfilters00": "the columns have no names worth reading",
     }
     assert "q < 0.05" in listing["figures"]["delays"]["where"]
