@@ -92,24 +92,8 @@ def lasso_one_alpha(setup: Setup) -> Row:
             )
             weights[part] = path[:, 0]
 
-        if setup.on_gpu:
-            for part in _tiles(n_voxels, _DEVICE_TILE):
-                tile_on_device(part)
-            return
-
-        def tile(part: slice) -> None:
-            mine = y[:, part]
-            # X is centred, so that Y need not be; float32 products over 2,000 rows keep six digits.
-            cross = centre.T @ mine
-            total = np.einsum("tv,tv->v", mine, mine, dtype=np.float64)
-            total -= mine.sum(axis=0, dtype=np.float64) ** 2 / n_samples
-            path, _ = solve_lasso_path(
-                gram, cross, total, n_samples, np.array([[alpha]]), alpha_max=np.ones(cross.shape[1])
-            )
-            weights[part] = path[:, 0]
-
         with one_thread_products() as n_threads:
-            run_tiles(tile, _tiles(n_voxels), n_threads)
+            run_tiles(tile, _tiles(n_voxels, 8192), n_threads)
 
     sample = np.linspace(0, n_voxels - 1, n_peer).astype(int)
     parts = _shares(y[:, sample])
@@ -172,7 +156,7 @@ def lasso_path(setup: Setup) -> Row:
             if setup.on_gpu:
                 run_tiles(tile, _tiles(n_voxels, _DEVICE_TILE), 1)
             else:
-                run_tiles(tile, _tiles(n_voxels, 1024), n_threads)
+                run_tiles(tile, _tiles(n_voxels, 2048), n_threads)
 
     x, y = np.concatenate(runs_x).astype(np.float64), np.concatenate(runs_y)
     run_of = np.repeat(np.arange(N_RUNS), n_run)
@@ -262,7 +246,7 @@ def _lasso_cv_each(x: np.ndarray, columns: np.ndarray, folds: list, tolerance: f
         return np.array([model.fit(x, y).alpha_ for y in columns.T])
 
 
-def _tiles(n_voxels: int, width: int = 4096) -> list[slice]:
+def _tiles(n_voxels: int, width: int) -> list[slice]:
     return [slice(start, min(start + width, n_voxels)) for start in range(0, n_voxels, width)]
 
 

@@ -35,6 +35,9 @@ from cinebold.encoding.lasso_vectors import (
 #: In memory only, as an installed package and a home folder may be read-only.
 _compiled = numba.njit(nogil=True, error_model="numpy", cache=False)
 
+#: So that alpha_max silences a voxel whichever way its division was rounded.
+_SILENCES = 1.0 + 1e-15
+
 #: Sweeps between two steps on the active set.
 _PATIENCE = 24
 
@@ -68,7 +71,7 @@ def follow_paths(
     ----------
     dtype : float32 or float64, of the descent
     grams, test_grams : (n_folds, n_features, n_features), divided by n and not
-    crosses, test_crosses : of each fold (n_features, n_targets) float64
+    crosses, test_crosses : of each fold (n_features, n_targets), in rows
     totals : (n_folds, n_targets)
     n_samples : (n_folds,)
     targets : which columns; neighbours in this order share a packet
@@ -328,7 +331,6 @@ def _follow(  # type: ignore[no-untyped-def]
         members[place // lanes, place % lanes] = targets[place]
         along[targets[place]], length[targets[place]], gaps[targets[place]] = np.nan, np.nan, np.nan
     for fold in range(n_folds):
-        scale = 1.0 / n_samples[fold]
         cross, test_cross = crosses[fold], test_crosses[fold]
         image, slope_cross = bound_images[fold], bound_crosses[fold]
         for packet in range(n_packets):
@@ -337,7 +339,7 @@ def _follow(  # type: ignore[no-untyped-def]
                 packet_totals[packet, fold, lane] = totals[fold, members[packet, lane]]
             for j in range(n_features):
                 for lane in range(n_here):
-                    value = cross[j, members[packet, lane]] * scale
+                    value = cross[j, members[packet, lane]] / n_samples[fold]
                     state[1, packet, fold, j, lane] = value
                     state[3, packet, fold, j, lane] = value
                     state[4, packet, fold, j, lane] = value
@@ -357,7 +359,7 @@ def _follow(  # type: ignore[no-untyped-def]
                 small[:, lane] = 0.0
                 if target >= 0:
                     penalty = penalties[target, step]
-                    small[_L1, lane] = penalty * l1_ratio
+                    small[_L1, lane] = penalty * l1_ratio * _SILENCES
                     small[_L2, lane] = penalty * (1.0 - l1_ratio)
                     if step > 1:
                         before = penalties[target, step - 1]

@@ -294,17 +294,17 @@ class _Paths:
 
         counts = np.array([n for *_, n in problems], dtype=np.float64)
         totals = np.stack([np.asarray(total, dtype=np.float64) for _, _, total, _ in problems])
-        crosses = tuple(np.ascontiguousarray(cross, dtype=np.float64) for _, cross, _, _ in problems)
+        crosses = tuple(_contiguous(cross) for _, cross, _, _ in problems)
         order = np.arange(len(self.penalties)) if targets is None else targets
         with np.errstate(divide="ignore", invalid="ignore"):
-            signal = np.abs(crosses[0]).max(axis=0, initial=0)[order] / np.sqrt(totals[0, order])
+            signal = _largest(crosses[0], 1, 1.0)[order] / np.sqrt(totals[0, order])
         # Alike voxels leave together and need the same weights.
         order = order[np.argsort(signal, kind="stable")]
         usable = np.isfinite(totals).all(axis=0) & (totals > 0).any(axis=0)
         order = order[usable[order]]
         shared = {
             "test_grams": np.stack([gram for gram, _ in held_out]) if held_out else None,
-            "test_crosses": tuple(np.ascontiguousarray(cross, dtype=np.float64) for _, cross in held_out),
+            "test_crosses": tuple(_contiguous(cross) for _, cross in held_out),
             "bound": bound,
             "weights": weights,
         }
@@ -373,6 +373,11 @@ def _rivals(errors: np.ndarray, chosen: np.ndarray, near: np.ndarray) -> tuple[n
     return targets, np.sort(np.concatenate([own, np.where(rival, nearest, own)], axis=1), axis=1)
 
 
+def _contiguous(cross: np.ndarray) -> np.ndarray:
+    """In rows, in single or double precision: what the compiled functions read."""
+    return np.ascontiguousarray(cross, dtype=np.float32 if cross.dtype == np.float32 else np.float64)
+
+
 def _least_over_largest(gram: np.ndarray) -> float:
     values = np.linalg.eigvalsh(gram)
     return float(values[0] / values[-1]) if values[-1] > 0 else 0.0
@@ -380,7 +385,7 @@ def _least_over_largest(gram: np.ndarray) -> float:
 
 def _largest(cross: np.ndarray, n_samples: int, l1_ratio: float) -> np.ndarray:
     """alpha_max of each target, (n_targets,), from X'y (n_features, n_targets)."""
-    return np.abs(cross).max(axis=0) / (n_samples * l1_ratio)
+    return np.maximum(cross.max(axis=0), -cross.min(axis=0)) / (n_samples * l1_ratio)
 
 
 def _penalties(alphas: np.ndarray, unit: np.ndarray) -> np.ndarray:

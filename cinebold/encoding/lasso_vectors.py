@@ -8,6 +8,7 @@ nothing is reordered, so that a voxel's result does not depend on its companions
 Import it only where code is compiled: numba takes its time.
 """
 
+import math
 import operator
 from typing import Any
 
@@ -41,9 +42,9 @@ def n_lanes(dtype: Any) -> int:
     return _BYTES // np.dtype(dtype).itemsize
 
 
-def aligned(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
+def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Zeros that begin at a vector's boundary, as `load` and `store` want them."""
-    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
     room = np.zeros(n_bytes + _BYTES, dtype=np.uint8)
     start = -room.ctypes.data % _BYTES
     return room[start : start + n_bytes].view(dtype).reshape(shape)
