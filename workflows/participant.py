@@ -8,6 +8,7 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline import engine as pe
 
+from cinebold.encoding.estimators import ON_DEVICE
 from workflows.interfaces.bold import DefineTargets, PrepareResponses
 from workflows.interfaces.design import BuildDesign
 from workflows.interfaces.encoding import FitEncodingModel
@@ -68,7 +69,8 @@ def init_participant_wf(
             delays_s=list(analysis.delays_s),
             num_threads=threads,
             device=hardware.device,
-            use_gpu=analysis.encoding.estimator == "lstm" and hardware.device.startswith("cuda"),
+            use_gpu=hardware.device.startswith("cuda")
+            and analysis.encoding.estimator in ("lstm", *ON_DEVICE),
             progress=progress,
         ),
         name="fit",

@@ -80,7 +80,8 @@ def test_delays_of_a_network_are_those_of_the_ridge_beside_it():
     assert _delays({}) == []
 
 
-def test_the_encoding_stage_names_maps_of_spaces_and_puts_the_times_into_the_card(tmp_path):
+@pytest.mark.parametrize("in_a_child", [False, True])
+def test_the_encoding_stage_names_maps_of_spaces_and_puts_the_times_into_the_card(tmp_path, in_a_child):
     import nibabel as nib
 
     rng = np.random.default_rng(1)
@@ -101,7 +102,7 @@ def test_the_encoding_stage_names_maps_of_spaces_and_puts_the_times_into_the_car
     )
     stage = FitEncodingModel(
         designs=designs, responses=responses, mask=str(tmp_path / "mask.nii.gz"), design_summaries=summaries,
-        settings_json=to_json(settings), delays_s=[0.0],
+        settings_json=to_json(settings), delays_s=[0.0], use_gpu=in_a_child,
     )  # fmt: skip
     (tmp_path / "out").mkdir()
     outputs = stage.compute(tmp_path / "out")

@@ -1,5 +1,7 @@
 """The stage that fits, scores and tests the encoding models of a participant."""
 
+import multiprocessing
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +35,7 @@ class _InputSpec(StageInputSpec):
     design_summaries = InputMultiObject(File(exists=True), desc="what the card says of films and runs")
     settings_json = traits.Str(mandatory=True, desc="EncodingSettings")
     delays_s = traits.List(traits.Float, mandatory=True)
-    device = traits.Str("cpu", usedefault=True, nohash=True, desc="of networks")
+    device = traits.Str("cpu", usedefault=True, nohash=True)
     use_gpu = traits.Bool(False, usedefault=True, nohash=True, desc="tells the scheduler to take a GPU slot")
     progress = traits.Bool(False, usedefault=True, nohash=True)
 
@@ -57,59 +59,78 @@ class FitEncodingModel(StageInterface):
     def compute(self, folder: Path) -> dict[str, Any]:
         """See the class."""
         inputs = self.inputs
-        designs = [RunDesign.load(path) for path in inputs.designs]
-        result = fit_encoding_model(
-            designs,
-            [np.load(path, mmap_mode="r") for path in inputs.responses],
-            from_json(EncodingSettings, inputs.settings_json),
+        summaries = list(inputs.design_summaries) if isdefined(inputs.design_summaries) else []
+        arguments = (
+            folder,
+            list(inputs.designs),
+            list(inputs.responses),
+            inputs.mask,
+            summaries,
+            inputs.settings_json,
             tuple(inputs.delays_s),
-            progress=inputs.progress,
-            device=inputs.device,
+            inputs.device,
+            inputs.progress,
         )
-        diagnostics = result.diagnostics | self._timing()
-        mask_image = nib.load(inputs.mask)
-        mask = np.asarray(mask_image.dataobj).astype(bool)
-        maps = [
-            _save_map(folder / f"stat-{stat}_statmap.nii.gz", values, mask, mask_image.affine)
-            for stat, values in result.maps.items()
-        ]
-        maps += [
-            # The sum over the delays is the response to a sustained unit of the component.
-            _save_map(
-                folder / f"stat-weight_desc-{space}_statmap.nii.gz",
-                weights.sum(axis=1),
-                mask,
-                mask_image.affine,
-            )
-            for space, weights in result.model.weights.items()
-        ]
-        model = replace(result.model, mask=mask, affine=mask_image.affine, card=diagnostics)
-        model.save(folder / "encoding")
-        loadings = [
-            str(
-                loadings_table(
-                    reducer.components, designs[0].names[space], folder / f"desc-{space}_loadings.tsv"
-                )
-            )
-            for space, reducer in model.reducers.items()
-            if reducer.components is not None
-        ]
-        write_json(
-            folder / "diagnostics.json",
-            {"diagnostics": diagnostics, "warnings": list(result.warnings)},
-        )
-        return {
-            "maps": maps,
-            "model": [str(folder / "encoding.safetensors"), str(folder / "encoding.json")],
-            "loadings": loadings,
-            "timeseries": _save_timeseries(folder, designs, model),
-            "diagnostics": str(folder / "diagnostics.json"),
-        }
+        if not inputs.use_gpu:
+            return fit_and_save(*arguments)
+        # A child that exits gives the card's memory back; cuBLAS reads this when it starts, and then repeats its sums.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            return pool.apply(fit_and_save, arguments)
 
-    def _timing(self) -> dict[str, Any]:
-        """How long films, events and runs last, as the designs were told."""
-        paths = self.inputs.design_summaries
-        return {"film_timing": [read_json(path)["timing"] for path in paths]} if isdefined(paths) else {}
+
+def fit_and_save(
+    folder: Path,
+    design_paths: Sequence[str],
+    response_paths: Sequence[str],
+    mask_path: str,
+    summary_paths: Sequence[str],
+    settings_json: str,
+    delays_s: Sequence[float],
+    device: str,
+    progress: bool,
+) -> dict[str, Any]:
+    """Fit, and write everything into `folder`; gives back the outputs of the stage by name."""
+    designs = [RunDesign.load(path) for path in design_paths]
+    result = fit_encoding_model(
+        designs,
+        [np.load(path, mmap_mode="r") for path in response_paths],
+        from_json(EncodingSettings, settings_json),
+        delays_s,
+        progress=progress,
+        device=device,
+    )
+    diagnostics = result.diagnostics
+    if summary_paths:
+        diagnostics = diagnostics | {"film_timing": [read_json(path)["timing"] for path in summary_paths]}
+    mask_image = nib.load(mask_path)
+    mask, affine = np.asarray(mask_image.dataobj).astype(bool), mask_image.affine
+    maps = [
+        _save_map(folder / f"stat-{stat}_statmap.nii.gz", values, mask, affine)
+        for stat, values in result.maps.items()
+    ]
+    maps += [
+        # The sum over the delays is the response to a sustained unit of the component.
+        _save_map(folder / f"stat-weight_desc-{space}_statmap.nii.gz", weights.sum(axis=1), mask, affine)
+        for space, weights in result.model.weights.items()
+    ]
+    model = replace(result.model, mask=mask, affine=affine, card=diagnostics)
+    model.save(folder / "encoding")
+    loadings = [
+        str(
+            loadings_table(reducer.components, designs[0].names[space], folder / f"desc-{space}_loadings.tsv")
+        )
+        for space, reducer in model.reducers.items()
+        if reducer.components is not None
+    ]
+    write_json(folder / "diagnostics.json", {"diagnostics": diagnostics, "warnings": list(result.warnings)})
+    return {
+        "maps": maps,
+        "model": [str(folder / "encoding.safetensors"), str(folder / "encoding.json")],
+        "loadings": loadings,
+        "timeseries": _save_timeseries(folder, designs, model),
+        "diagnostics": str(folder / "diagnostics.json"),
+    }
 
 
 def _save_map(path: Path, values: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> str:
