@@ -36,6 +36,7 @@ class FilmInfo:
     warnings: tuple[str, ...] = ()
     stream_index: int = 0
     zero_s: Fraction = field(default=Fraction(0))  #: the stream time of film time 0, exact
+    counted: bool = False  #: the film stores no times of presentation: its n-th frame has the n-th time
 
 
 def probe_film(path: str | Path) -> FilmInfo:
@@ -57,12 +58,12 @@ def probe_film(path: str | Path) -> FilmInfo:
     with container:
         stream = _video_stream(container, path)
         zero_s = _container_start_s(container)
-        times, last_end_s, container_end_s = _time_table(container, stream, path)
+        table = _time_table(container, stream, path)
         announced_s = (container.duration or 0) / av.time_base
         stream_index = stream.index
     if zero_s is None:
-        zero_s = min(times)
-    pts_s = np.array([float(time - zero_s) for time in times])
+        zero_s = table.times[0]
+    pts_s = np.array([float(time - zero_s) for time in table.times])
     with _open(path) as container:
         try:
             first = next(_decoded_frames(container, container.streams[stream_index], []), None)
@@ -76,9 +77,9 @@ def probe_film(path: str | Path) -> FilmInfo:
     width, height = first.width, first.height
     if rotation_deg in (90, 270):
         width, height = height, width
-    duration_s = float(last_end_s - zero_s)
+    duration_s = float(table.last_end_s - zero_s)
     notes = []
-    if announced_s - float(container_end_s - zero_s) > TRUNCATION_TOLERANCE_S:
+    if announced_s - float(table.container_end_s - zero_s) > TRUNCATION_TOLERANCE_S:
         notes.append(
             f"{path}: the film announces {announced_s:.2f} s but its data end at {duration_s:.2f} s; "
             "the file seems to be cut off."
@@ -94,6 +95,7 @@ def probe_film(path: str | Path) -> FilmInfo:
         warnings=tuple(notes),
         stream_index=stream_index,
         zero_s=zero_s,
+        counted=table.counted,
     )
 
 
@@ -112,19 +114,26 @@ def iterate_frames(info: FilmInfo, *, n_threads: int = 1) -> Iterator[tuple[floa
     UserWarning
         When frames of the table could not be decoded; the text names the time where decoding ends.
     """
+    from av.video.reformatter import VideoReformatter
+
     damaged_s: list[float] = []
     n_frames, last_s = 0, -np.inf
     turns = info.rotation_deg // 90
     width, height = (info.height, info.width) if turns % 2 else (info.width, info.height)
+    reformatter = VideoReformatter()  # one for all frames: its tables are made once
     with _open(Path(info.path)) as container:
         stream = container.streams[info.stream_index]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = n_threads
         for picture in _decoded_frames(container, stream, damaged_s):
-            time_s = _frame_time_s(picture, stream, info, n_frames)
+            if info.counted or picture.pts is None:
+                time_s = _next_time_s(info, last_s, damaged_s)
+            else:
+                time_s = float(picture.pts * (picture.time_base or stream.time_base) - info.zero_s)
             if time_s <= last_s:  # a repeated time stamp: the first picture keeps its place
                 continue
-            frame = picture.to_ndarray(format="rgb24", width=width, height=height)
+            rgb = reformatter.reformat(picture, width, height, "rgb24", threads=n_threads)
+            frame = rgb.to_ndarray()
             n_frames, last_s = n_frames + 1, time_s
             yield time_s, np.ascontiguousarray(np.rot90(frame, turns)) if turns else frame
     if n_frames == 0:
@@ -194,26 +203,50 @@ def _container_start_s(container: "av.container.InputContainer") -> Fraction | N
     return min(starts, default=None)
 
 
-def _time_table(
-    container: "av.container.InputContainer", stream: "av.VideoStream", path: Path
-) -> tuple[list[Fraction], Fraction, Fraction]:
-    """Sorted stream times of the frames, the end of the last one, and the end of the last packet of all."""
+@dataclass(frozen=True)
+class _TimeTable:
+    """What the packets tell of time."""
+
+    times: list[Fraction]  #: when the frames appear, in stream time, sorted
+    last_end_s: Fraction  #: of the last frame
+    container_end_s: Fraction  #: of the last packet of all streams
+    counted: bool  #: the packets bear times of decoding only
+
+
+def _time_table(container: "av.container.InputContainer", stream: "av.VideoStream", path: Path) -> _TimeTable:
+    """Look at all packets.
+
+    AVI stores no times of presentation. FFmpeg then leaves them out or, for H.264, counts packets up although the
+    decoder puts frames into another order: times that only grow, of a codec that reorders, are no times of frames
+    there (in other containers they are those of a film that makes no use of the reordering).
+    """
     import av
 
     ends: dict[Fraction, Fraction] = {}
     container_end_s = Fraction(0)
+    n_packets, n_without_pts, growing, last_s = 0, 0, True, None
     try:
         for packet in container.demux(*container.streams.video, *container.streams.audio):
-            ticks = packet.dts if packet.pts is None else packet.pts  # AVI knows the order of decoding only
+            is_picture = packet.stream_index == stream.index and packet.size > 0
+            n_packets += is_picture
+            ticks = packet.dts if packet.pts is None else packet.pts
             if ticks is None or packet.is_corrupt:
                 continue
             time_s, length_s = ticks * packet.time_base, (packet.duration or 0) * packet.time_base
             container_end_s = max(container_end_s, time_s + length_s)
-            if packet.stream_index == stream.index and not packet.is_discard:
+            if is_picture and not packet.is_discard:
                 ends.setdefault(time_s, time_s + length_s)
+                n_without_pts += packet.pts is None
+                growing &= last_s is None or time_s > last_s
+                last_s = time_s
     except (av.error.FFmpegError, OSError):
         pass  # the tail is damaged: what was read counts, and the caller compares it with the header
     if not ends:
+        if n_packets:
+            raise InputError(
+                f"{path}: expected a film, found a bare video stream, whose frames have no times; put it into a "
+                "container with its frame rate, e.g. `ffmpeg -r 25 -i FILE -c copy film.mkv`."
+            )
         raise InputError(f"{path}: expected a film, found a video stream without frames.")
     times = sorted(ends)
     last_end_s = ends[times[-1]]
@@ -222,7 +255,21 @@ def _time_table(
             last_end_s += (times[-1] - times[0]) / (len(times) - 1)
         else:
             last_end_s += 1 / Fraction(stream.average_rate or 25)
-    return times, last_end_s, max(container_end_s, last_end_s)
+    return _TimeTable(
+        times=times,
+        last_end_s=last_end_s,
+        container_end_s=max(container_end_s, last_end_s),
+        counted=n_without_pts > 0
+        or (container.format.name == "avi" and growing and stream.codec_context.has_b_frames),
+    )
+
+
+def _next_time_s(info: FilmInfo, last_s: float, damaged_s: list[float]) -> float:
+    """The time of the table after `last_s`, not that of a packet that turned out to be damaged."""
+    for time_s in info.pts_s[np.searchsorted(info.pts_s, last_s, side="right") :]:
+        if not any(abs(time_s + float(info.zero_s) - damaged) < 1e-6 for damaged in damaged_s):
+            return float(time_s)
+    return last_s
 
 
 def _decoded_frames(
@@ -249,9 +296,3 @@ def _decoded_frames(
             return
         except av.error.FFmpegError:
             damaged_s.append(time_s)
-
-
-def _frame_time_s(picture: Any, stream: "av.VideoStream", info: FilmInfo, n_before: int) -> float:
-    if picture.pts is None:
-        return float(info.pts_s[min(n_before, len(info.pts_s) - 1)])
-    return float(picture.pts * (picture.time_base or stream.time_base) - info.zero_s)
