@@ -21,7 +21,7 @@ _FAST = {"reassoc", "contract", "nsz"}
 def step_on_active_set(  # type: ignore[no-untyped-def]
     gram, g, state, w, gradient, lane, lanes, penalty, ridge, n_features
 ):
-    """Move one voxel's weights and gradient in `state`; arguments as in `coordinate_descent._sweep`."""
+    """Move one voxel's weights and gradient in `state`; arguments as in `lasso_packet`."""
     numbers = state.reshape(-1)
     entries = gram.reshape(-1)
     active = np.empty(n_features, dtype=np.int64)
