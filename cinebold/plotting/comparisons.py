@@ -103,6 +103,7 @@ def layer_profile(
         axes.set_xlim(0.4, len(names) + 0.6)
         other = axes.twinx()
         other.bar(places, counts, width=0.72, color=ORANGE, alpha=0.35, zorder=0)
+        other.set_ylim(0, max(1.0, 1.1 * max(counts)))
         other.set_ylabel("voxels whose best layer it is", color=ORANGE)
         other.spines["right"].set_visible(True)
         axes.set_zorder(other.get_zorder() + 1)

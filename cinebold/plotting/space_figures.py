@@ -52,7 +52,7 @@ def draw_space_figures(
     with figures.attempt("spacebars", "uniquebest"):
         _draw_partitioning(figures, maps, spaces, q)
     with figures.attempt("bestlayersurface", "bestlayerslices", "centrelayerslices", "layerprofile"):
-        _draw_layers(figures, maps, spaces, q)
+        _draw_layers(figures, maps, spaces, q, diagnostics)
     with figures.attempt("gammas"):
         _draw_gammas(figures, maps, spaces, q)
     with figures.attempt("lstmscatter", "lstmcurves"):
@@ -118,7 +118,9 @@ def _draw_partitioning(figures: FigureSet, maps: Maps, spaces: Sequence[str], q:
         )
 
 
-def _draw_layers(figures: FigureSet, maps: Maps, spaces: Sequence[str], q: float) -> None:
+def _draw_layers(
+    figures: FigureSet, maps: Maps, spaces: Sequence[str], q: float, diagnostics: Mapping[str, Any]
+) -> None:
     if "bestlayer" not in maps:
         return
     best = map_values(maps["bestlayer"])
@@ -126,7 +128,7 @@ def _draw_layers(figures: FigureSet, maps: Maps, spaces: Sequence[str], q: float
     keys = ("bestlayersurface", "bestlayerslices", "centrelayerslices")
     if not sum(counts):
         for key in keys:
-            figures.skip(key, "no voxel is predicted by any layer")
+            figures.skip(key, "no voxel is predicted by any layer" + _floor(spaces, diagnostics))
     else:
         shared = {
             "facts": {"counts": dict(zip(spaces, counts, strict=True)), "q": q},
@@ -158,6 +160,15 @@ def _draw_layers(figures: FigureSet, maps: Maps, spaces: Sequence[str], q: float
             facts={"where": where, "scores": scores},
             title=f"Layers: {where}",
         )
+
+
+def _floor(spaces: Sequence[str], diagnostics: Mapping[str, Any]) -> str:
+    """The least p that the permutations allow after the correction for the number of layers, as a clause."""
+    n_permutations = diagnostics.get("significance", {}).get("n_permutations")
+    if not n_permutations:
+        return ""
+    least = len(spaces) / (n_permutations + 1)
+    return f" ({n_permutations} permutations and {len(spaces)} layers allow no p below {least:.2g}: more allow less)"
 
 
 def _draw_gammas(figures: FigureSet, maps: Maps, spaces: Sequence[str], q: float) -> None:

@@ -74,13 +74,18 @@ def test_wen_2018():
         table.space for table in recipe.features
     ]
     assert recipe.encoding_settings(0) == EncodingSettings(
-        pca=0.99, hrf="spm", layers=True, cross_validation=CrossValidation("k-fold", n_folds=9)
+        pca=0.99,
+        hrf="spm",
+        layers=True,
+        n_permutations=10_000,
+        permutation_scheme="block",
+        cross_validation=CrossValidation("k-fold", n_folds=9),
     )
     assert recipe.delays_s(2.0) == (0.0,)
     plain = resolved(
         "wen2018", layers=False, hrf="none", cross_validation="leave-one-run-out"
     ).encoding_settings(0)
-    assert plain == EncodingSettings(pca=0.99)
+    assert plain == EncodingSettings(pca=0.99, n_permutations=10_000, permutation_scheme="block")
 
 
 def test_bold_moments_s3d(dataset, capsys):

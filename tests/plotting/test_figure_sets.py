@@ -186,8 +186,10 @@ def test_no_layer_anywhere_is_said(analysis, tmp_path):
     nothing = nib.load(maps["bestlayer"])
     nib.save(nib.Nifti1Image(np.full(nothing.shape, np.nan, dtype=np.float32), AFFINE), maps["bestlayer"])
     kept = {name: maps[name] for name in ("bestlayer", "centrelayer")}
-    listing = _draw({"maps": kept}, tmp_path / "a", spaces=SPACES)
-    assert listing["not_made"]["bestlayersurface"] == "no voxel is predicted by any layer"
+    diagnostics = {"significance": {"n_permutations": 99}}
+    listing = _draw({"maps": kept}, tmp_path / "a", spaces=SPACES, diagnostics=diagnostics)
+    reason = listing["not_made"]["bestlayersurface"]
+    assert reason.startswith("no voxel is predicted by any layer") and "no p below 0.02" in reason
 
 
 def test_facts_that_are_not_known_are_none(tmp_path):
