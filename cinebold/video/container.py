@@ -71,23 +71,24 @@ def time_table(container: "av.container.InputContainer", stream: "av.VideoStream
     """
     import av
 
-    ends: dict[Fraction, Fraction] = {}
-    container_end_s = Fraction(0)
-    n_packets, n_without_pts, growing, last_s = 0, 0, True, None
+    ends: dict[int, int] = {}  # of the frames, in ticks of the stream's clock
+    last_ends: dict[int, int] = {}  # of all packets, by stream
+    n_packets, n_without_pts, growing, latest = 0, 0, True, None
     try:
         for packet in container.demux(*container.streams.video, *container.streams.audio):
-            is_picture = packet.stream_index == stream.index and packet.size > 0
+            index, pts = packet.stream_index, packet.pts
+            is_picture = index == stream.index and packet.size > 0
             n_packets += is_picture
-            ticks = packet.dts if packet.pts is None else packet.pts
+            ticks = packet.dts if pts is None else pts
             if ticks is None or packet.is_corrupt:
                 continue
-            time_s, length_s = ticks * packet.time_base, (packet.duration or 0) * packet.time_base
-            container_end_s = max(container_end_s, time_s + length_s)
+            end = ticks + (packet.duration or 0)
+            last_ends[index] = max(last_ends.get(index, end), end)
             if is_picture and not packet.is_discard:
-                ends.setdefault(time_s, time_s + length_s)
-                n_without_pts += packet.pts is None
-                growing &= last_s is None or time_s > last_s
-                last_s = time_s
+                ends.setdefault(ticks, end)
+                n_without_pts += pts is None
+                growing &= latest is None or ticks > latest
+                latest = ticks
     except (av.error.FFmpegError, OSError):
         pass  # the tail is damaged: what was read counts, and the caller compares it with the header
     if not ends:
@@ -97,17 +98,18 @@ def time_table(container: "av.container.InputContainer", stream: "av.VideoStream
                 "container with its frame rate, e.g. `ffmpeg -r 25 -i FILE -c copy film.mkv`."
             )
         raise InputError(f"{path}: expected a film, found a video stream without frames.")
-    times = sorted(ends)
-    last_end_s = ends[times[-1]]
+    times = [ticks * stream.time_base for ticks in sorted(ends)]
+    last_end_s = ends[max(ends)] * stream.time_base
     if last_end_s == times[-1]:  # no duration in the last packet
         if len(times) > 1:
             last_end_s += (times[-1] - times[0]) / (len(times) - 1)
         else:
             last_end_s += 1 / Fraction(stream.average_rate or 25)
+    ends_s = [end * container.streams[index].time_base for index, end in last_ends.items()]
     return TimeTable(
         times=times,
         last_end_s=last_end_s,
-        container_end_s=max(container_end_s, last_end_s),
+        container_end_s=max(*ends_s, last_end_s),
         counted=n_without_pts > 0
         or (container.format.name == "avi" and growing and stream.codec_context.has_b_frames),
     )
