@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     setup = Setup(quick=asked.quick, device=asked.device)
     if setup.on_gpu:
-        from cinebold.encoding.torch_device import checked_device
+        from cinebold.encoding.gpu.device import checked_device
         from cinebold.errors import SettingError
 
         try:

@@ -57,7 +57,7 @@ def _numpy_product(device: str, size: int, width: str) -> Callable[[], None]:
 def _torch_product(device: str, size: int, width: str) -> Callable[[], None]:
     import torch
 
-    from cinebold.encoding.torch_device import exact_products
+    from cinebold.encoding.gpu.device import exact_products
 
     generator = torch.Generator(device).manual_seed(0)
     options = {"device": device, "dtype": getattr(torch, width), "generator": generator}

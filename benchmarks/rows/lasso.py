@@ -207,12 +207,12 @@ def lasso_path(setup: Setup) -> Row:
 def _solvers(setup: Setup) -> tuple[Callable, Callable, Callable]:
     """Statistics of a run, the choice of alphas and the path, by the CPU or by the device."""
     if not setup.on_gpu:
-        from cinebold.encoding.lasso import choose_lasso_alphas, solve_lasso_path
+        from cinebold.encoding.solvers.lasso_path import choose_lasso_alphas, solve_lasso_path
         from cinebold.encoding.statistics import accumulate
 
         return accumulate, choose_lasso_alphas, solve_lasso_path
-    from cinebold.encoding import torch_lasso
-    from cinebold.encoding.torch_statistics import accumulate_on, as_arrays
+    from cinebold.encoding.gpu import lasso as torch_lasso
+    from cinebold.encoding.gpu.statistics import accumulate_on, as_arrays
 
     def accumulate_there(x: np.ndarray, y: np.ndarray, dtype: type = np.float64):  # type: ignore[no-untyped-def]
         return as_arrays(accumulate_on(setup.device, x, y, dtype=dtype))

@@ -15,8 +15,8 @@ def block_permutations(setup: Setup) -> Row:
     The peer has the same tiles and threads, and responses and predictions that are z-scores before the clock starts.
     It stays on the CPU.
     """
-    from cinebold.encoding import torch_permutation
     from cinebold.encoding.block_permutation import BlockPermutations, draw_blocks, join_tiles, permute_blocks
+    from cinebold.encoding.gpu import permutation as torch_permutation
     from cinebold.encoding.tiles import one_thread_products, run_tiles
 
     n_run, n_voxels, n_permutations, n_peer = (

@@ -83,12 +83,12 @@ def banded_ridge(setup: Setup) -> Row:
     """
     from himalaya.ridge import GroupRidgeCV
 
-    from cinebold.encoding.banded_ridge import PreparedBands, gamma_candidates, leave_one_run_out
-    from cinebold.encoding.banded_ridge import choose_and_fit_banded as on_cpu
+    from cinebold.encoding.gpu.banded_ridge import choose_and_fit_banded as on_device
+    from cinebold.encoding.gpu.statistics import accumulate_on, as_arrays
+    from cinebold.encoding.solvers.banded_ridge import PreparedBands, gamma_candidates, leave_one_run_out
+    from cinebold.encoding.solvers.banded_ridge import choose_and_fit_banded as on_cpu
     from cinebold.encoding.statistics import accumulate
     from cinebold.encoding.tiles import one_thread_products
-    from cinebold.encoding.torch_banded_ridge import choose_and_fit_banded as on_device
-    from cinebold.encoding.torch_statistics import accumulate_on, as_arrays
 
     n_samples, size, n_voxels, n_peer, n_candidates = (
         (400, 15, 400, 100, 5) if setup.quick else (3600, 100, 10_000, 1000, 100)
@@ -202,10 +202,10 @@ def _fit(
     setup: Setup, x: np.ndarray, y: np.ndarray, runs: np.ndarray, path: str
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Weights (n_features, n_voxels), alphas (n_voxels,) and the path that was taken."""
-    from cinebold.encoding.dual_ridge import ridge_cost
+    from cinebold.encoding.gpu.dual_ridge import solve_dual_ridge
+    from cinebold.encoding.gpu.ridge import solve_ridge_over_runs
     from cinebold.encoding.sklearn_api import EncodingRidge
-    from cinebold.encoding.torch_dual_ridge import solve_dual_ridge
-    from cinebold.encoding.torch_ridge import solve_ridge_over_runs
+    from cinebold.encoding.solvers.dual_ridge import ridge_cost
 
     if not setup.on_gpu:
         model = EncodingRidge(ALPHAS, scoring="r", unit_free=False, single_precision=True, path=path)

@@ -6,12 +6,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cinebold.encoding.banded_solver import BandedRidgeSolver
-from cinebold.encoding.elastic_net import ElasticNetSolver
-from cinebold.encoding.lasso import LassoSolver
-from cinebold.encoding.ols import OLSSolver
-from cinebold.encoding.ridge import RidgeSolver
 from cinebold.encoding.settings import EncodingSettings
+from cinebold.encoding.solvers.banded_solver import BandedRidgeSolver
+from cinebold.encoding.solvers.elastic_net import ElasticNetSolver
+from cinebold.encoding.solvers.lasso import LassoSolver
+from cinebold.encoding.solvers.ols import OLSSolver
+from cinebold.encoding.solvers.ridge import RidgeSolver
 from cinebold.errors import SettingError
 
 
@@ -89,7 +89,7 @@ def solver_factory(
     if device != "cpu" and settings.estimator in ON_DEVICE:
         own["device"] = device
         if settings.estimator == "ridge":
-            from cinebold.encoding.torch_solvers import DeviceRidgeSolver
+            from cinebold.encoding.gpu.solvers import DeviceRidgeSolver
 
             return partial(DeviceRidgeSolver, **own)
     return partial(estimator(settings.estimator), **own)

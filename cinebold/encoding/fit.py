@@ -54,7 +54,7 @@ def fit_encoding_model(
 
     Several feature spaces stand side by side, each divided by the root of its total variance on the training
     rows, so that the penalty weighs equally on them. p values come from circular shifts or permuted blocks of
-    the held-out predictions (`permutation.draw_test`). "lstm" is fitted by `lstm_fit.fit_lstm_model`.
+    the held-out predictions (`permutation.draw_test`). "lstm" is fitted by `lstm.fit.fit_lstm_model`.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def fit_encoding_model(
     SettingError : settings that do not go together
     """
     if settings.estimator == "lstm":
-        from cinebold.encoding.lstm_fit import fit_lstm_model
+        from cinebold.encoding.lstm.fit import fit_lstm_model
 
         return fit_lstm_model(designs, responses, settings, delays_s, progress=progress, device=device)
     order = sorted(range(len(designs)), key=lambda index: designs[index].label)

@@ -13,12 +13,13 @@ import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cinebold.encoding.banded_ridge import N_STEPS, BandedRidge, gamma_candidates, solve_banded_ridge
-from cinebold.encoding.dual_ridge import ridge_cost, solve_dual_ridge
-from cinebold.encoding.elastic_net import ElasticNetSolver
-from cinebold.encoding.lasso import LassoSolver
-from cinebold.encoding.ridge import RidgeSolver
-from cinebold.encoding.ridge_path import (
+from cinebold.encoding.scores import HeldOutSums, held_out_r, held_out_rsquared, sums_of_predictions
+from cinebold.encoding.solvers.banded_ridge import N_STEPS, BandedRidge, gamma_candidates, solve_banded_ridge
+from cinebold.encoding.solvers.dual_ridge import ridge_cost, solve_dual_ridge
+from cinebold.encoding.solvers.elastic_net import ElasticNetSolver
+from cinebold.encoding.solvers.lasso import LassoSolver
+from cinebold.encoding.solvers.ridge import RidgeSolver
+from cinebold.encoding.solvers.ridge_path import (
     RidgeFit,
     choose,
     leave_one_out,
@@ -27,7 +28,6 @@ from cinebold.encoding.ridge_path import (
     scoring_of,
     solve_ridge_over_runs,
 )
-from cinebold.encoding.scores import HeldOutSums, held_out_r, held_out_rsquared, sums_of_predictions
 from cinebold.encoding.statistics import CentredStatistics, RunStatistics, accumulate
 from cinebold.errors import SettingError
 

@@ -9,8 +9,6 @@ import numpy as np
 from cinebold.design.delays import delayed
 from cinebold.design.hrf import convolved, hrf_kernel
 from cinebold.design.run_design import RunDesign
-from cinebold.encoding.banded_solver import BandedRidgeSolver
-from cinebold.encoding.dual_ridge import ridge_cost
 from cinebold.encoding.estimators import ROTATABLE, Solver, solver_factory
 from cinebold.encoding.folds import TrainingSet
 from cinebold.encoding.lagged_products import lagged_grams
@@ -18,6 +16,8 @@ from cinebold.encoding.preprocessing import SpaceReducer, columns_of_spaces, fit
 from cinebold.encoding.rows import Rows
 from cinebold.encoding.scores import HeldOutSums, held_out_rsquared
 from cinebold.encoding.settings import EncodingSettings
+from cinebold.encoding.solvers.banded_solver import BandedRidgeSolver
+from cinebold.encoding.solvers.dual_ridge import ridge_cost
 from cinebold.encoding.statistics import CentredStatistics, RunStatistics, about_means, accumulate, centred
 from cinebold.errors import InputError
 

@@ -7,13 +7,13 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from cinebold.encoding.ridge import RidgeSolver
 from cinebold.encoding.sklearn_api import (
     EncodingBandedRidge,
     EncodingElasticNet,
     EncodingLasso,
     EncodingRidge,
 )
+from cinebold.encoding.solvers.ridge import RidgeSolver
 from cinebold.errors import SettingError
 
 ESTIMATORS = [

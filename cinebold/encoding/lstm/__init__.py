@@ -1,0 +1,1 @@
+"""A network of states with a linear read-out."""

@@ -1,0 +1,1 @@
+"""Statistics of runs on disk: accumulated anywhere, merged, fitted later."""

@@ -1,0 +1,1 @@
+"""Estimators on the statistics of a training set."""

@@ -1,0 +1,292 @@
+"""Paths of LASSO and elastic net over falling alphas, and the choice of alphas over folds, for many voxels at once."""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from cinebold.encoding.statistics import CentredStatistics
+from cinebold.encoding.tiles import n_linear_algebra_threads
+from cinebold.errors import SettingError
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 1e-8
+#: Scores that choose alpha need fewer digits than weights that are kept.
+SELECTION_TOLERANCE = 1e-6
+MAX_ITERATIONS = 10_000
+#: Voxels that one thread solves at a time: their state stays in the second-level cache.
+_CHUNK = 256
+#: Held-out errors nearer than this share of y'y are a tie, which goes to the larger alpha.
+_TIE = 1e-9
+#: Errors of two alphas nearer than this share of y'y are computed again to the tolerance of kept weights.
+_NEAR_TIE = 1e-5
+#: Least over largest eigenvalue of a Gram matrix from which on single precision serves to compare alphas.
+_SINGLE_PRECISION_FROM = 1e-3
+#: The bound that ends paths early is not used below.
+_WELL_POSED_FROM = 1e-8
+#: The voxels that need more sweeps than this for an alpha in single precision are solved in double precision.
+_SINGLE_PRECISION_SWEEPS = 20
+
+
+def solve_lasso_path(
+    gram: np.ndarray,
+    cross: np.ndarray,
+    total: np.ndarray,
+    n_samples: int,
+    alphas: np.ndarray,
+    tolerance: float = TOLERANCE,
+    max_iterations: int = MAX_ITERATIONS,
+    *,
+    l1_ratio: float = 1.0,
+    alpha_max: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""LASSO or elastic net for many targets and falling alphas by coordinate descent with covariance updates.
+
+    .. math:: \min_w \tfrac{1}{2n} |y - Xw|^2 + a \rho |w|_1 + \tfrac{a (1 - \rho)}{2} |w|^2,
+
+    with rho = `l1_ratio` and a = alpha * alpha_max; alpha_max = max|X'y| / (n rho) silences the target. Each
+    alpha starts from the solutions before it. It stops when the duality gap, which needs no samples either, is
+    below `tolerance` * y'y / n (the criterion of scikit-learn's Lasso and ElasticNet).
+    Friedman, Hastie & Tibshirani (2010), J. Stat. Software 33(1); Zou & Hastie (2005), J. R. Stat. Soc. B 67.
+
+    Parameters
+    ----------
+    gram : (n_features, n_features) centred X'X
+    cross : (n_features, n_targets) centred X'Y
+    total : (n_targets,) centred sums of squares of Y
+    alphas : (1 or n_targets, n_alphas) falling shares of alpha_max
+    l1_ratio : share of the penalty that is l1, above 0 and at most 1
+    alpha_max : (n_targets,) what the alphas are shares of; 1 everywhere for alphas in scikit-learn's unit;
+        None: of these statistics
+
+    Returns
+    -------
+    weights (n_targets, n_alphas, n_features), duality gaps over y'y / n (n_targets, n_alphas); both 0 for a target
+    that is constant or not finite
+    """
+    alphas = np.asarray(alphas, dtype=np.float64)
+    if not (alphas >= 0).all() or (np.diff(alphas, axis=1) > 0).any():
+        raise SettingError("The alphas of a LASSO path must be falling and not negative.")
+    check_l1_ratio(l1_ratio)
+    unit = alpha_max_of(cross, n_samples, l1_ratio) if alpha_max is None else alpha_max
+    paths = LassoPaths(penalties_of(alphas, unit), l1_ratio, tolerance)
+    weights = np.zeros((cross.shape[1], alphas.shape[1], cross.shape[0]))
+    paths.follow(
+        np.float64, [(gram, cross, total, n_samples)], weights=weights, max_iterations=max_iterations
+    )
+    paths.warn_of_open_gaps(max_iterations)
+    return weights, np.nan_to_num(paths.gaps)
+
+
+def choose_lasso_alphas(
+    training: Sequence[CentredStatistics],
+    held_out: Sequence[CentredStatistics],
+    alphas: Sequence[float],
+    alpha_max: np.ndarray,
+    *,
+    l1_ratio: float = 1.0,
+    tolerance: float = SELECTION_TOLERANCE,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each target's alpha by the least held-out squared error, pooled over folds; ties go to the larger alpha.
+
+    All folds of a voxel go down their paths together, and a path ends where no smaller alpha can be the best
+    (`lasso_bound`).
+    The bound is exact: it leaves out alphas, never the best one. It is not used for the elastic net, nor where
+    a Gram matrix is singular. Paths are followed in single precision where the Gram matrices allow it; alphas whose
+    errors come out nearly equal are compared once more in double precision.
+
+    Parameters
+    ----------
+    training, held_out : statistics of each fold
+    alphas : shares of alpha_max, in any order
+    alpha_max : (n_targets,) the same for all folds, as in scikit-learn's LassoCV
+
+    Returns
+    -------
+    index into `alphas` (n_targets,), held-out errors less y'y (n_alphas, n_targets), NaN where not needed
+    """
+    check_l1_ratio(l1_ratio)
+    falling = np.argsort(alphas, kind="stable")[::-1]
+    penalties = penalties_of(np.asarray(alphas, dtype=np.float64)[falling], alpha_max)
+    problems = [(fold.gram, fold.cross, fold.total, fold.n) for fold in training]
+    tests = [(fold.gram, fold.cross) for fold in held_out]
+    held_out_total = np.sum([fold.total for fold in held_out], axis=0)
+    least_over_largest = min(_least_over_largest(fold.gram) for fold in training)
+    bound = None
+    if l1_ratio == 1 and least_over_largest > _WELL_POSED_FROM:
+        from cinebold.encoding.solvers.lasso_bound import prepare_bound
+
+        bound = prepare_bound(training, held_out)
+
+    paths = LassoPaths(penalties, l1_ratio, tolerance)
+    if least_over_largest > _SINGLE_PRECISION_FROM:
+        paths.follow(
+            np.float32, problems, held_out=tests, bound=bound, max_iterations=_SINGLE_PRECISION_SWEEPS
+        )
+        again = np.flatnonzero((paths.gaps > tolerance).any(axis=1))
+    else:
+        again = np.arange(len(penalties))
+    paths.follow(
+        np.float64, problems, held_out=tests, bound=bound, max_iterations=MAX_ITERATIONS, targets=again
+    )
+    paths.warn_of_open_gaps(MAX_ITERATIONS)
+    errors = paths.length - 2 * paths.along
+    chosen = _first_least(errors, _TIE * held_out_total)
+
+    near, rivals = _rivals(errors, chosen, _NEAR_TIE * held_out_total)
+    if near.size:
+        closer = LassoPaths(np.take_along_axis(penalties[near], rivals, axis=1), l1_ratio, TOLERANCE)
+        closer.follow(
+            np.float64,
+            [(gram, cross[:, near], total[near], n) for gram, cross, total, n in problems],
+            held_out=[(gram, cross[:, near]) for gram, cross in tests],
+            max_iterations=MAX_ITERATIONS,
+        )
+        closer.warn_of_open_gaps(MAX_ITERATIONS)
+        found = closer.length - 2 * closer.along
+        best = _first_least(found, _TIE * held_out_total[near])
+        chosen[near] = rivals[np.arange(len(near)), best]
+        errors[near[:, np.newaxis], rivals] = found
+    return falling[chosen], errors[:, np.argsort(falling)].T
+
+
+class LassoPaths:
+    """What is known of all targets' paths: w'e, w'Hw and duality gaps at each penalty, NaN where not followed."""
+
+    def __init__(self, penalties: np.ndarray, l1_ratio: float, tolerance: float) -> None:
+        self.penalties, self.l1_ratio, self.tolerance = penalties, float(l1_ratio), tolerance
+        self.along, self.length, self.gaps = (np.full(penalties.shape, np.nan) for _ in range(3))
+
+    def follow(
+        self,
+        dtype: Any,
+        problems: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, int]],
+        *,
+        max_iterations: int,
+        held_out: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+        bound: Any = None,
+        weights: np.ndarray | None = None,
+        targets: np.ndarray | None = None,
+    ) -> None:
+        """Follow the paths of some targets (None: of all) in each fold; each is solved by one thread alone.
+
+        Parameters
+        ----------
+        problems : gram, cross, total, n of each fold; held_out : gram, cross of each
+        """
+        from cinebold.encoding.solvers.coordinate_descent import follow_paths
+
+        counts = np.array([n for *_, n in problems], dtype=np.float64)
+        totals = np.stack([np.asarray(total, dtype=np.float64) for _, _, total, _ in problems])
+        crosses = tuple(_contiguous(cross) for _, cross, _, _ in problems)
+        order = np.arange(len(self.penalties)) if targets is None else targets
+        with np.errstate(divide="ignore", invalid="ignore"):
+            signal = alpha_max_of(crosses[0], 1, 1.0)[order] / np.sqrt(totals[0, order])
+        # Alike voxels leave together and need the same weights.
+        order = order[np.argsort(signal, kind="stable")]
+        usable = np.isfinite(totals).all(axis=0) & (totals > 0).any(axis=0)
+        order = order[usable[order]]
+        shared = {
+            "test_grams": np.stack([gram for gram, _ in held_out]) if held_out else None,
+            "test_crosses": tuple(_contiguous(cross) for _, cross in held_out),
+            "bound": bound,
+            "weights": weights,
+        }
+        grams = np.stack([gram / n for gram, _, _, n in problems])
+
+        def solve(part: slice) -> None:
+            follow_paths(
+                dtype,
+                grams,
+                crosses,
+                totals,
+                counts,
+                order[part],
+                self.penalties,
+                self.l1_ratio,
+                self.tolerance,
+                max_iterations,
+                self.along,
+                self.length,
+                self.gaps,
+                **shared,
+            )
+
+        _in_chunks(solve, len(order))
+
+    def warn_of_open_gaps(self, max_iterations: int) -> None:
+        """Say how many fits stopped before the duality gap was small enough."""
+        n_open = int((self.gaps > self.tolerance).sum())
+        if n_open:
+            logger.warning(
+                "LASSO: %d of %d fits did not reach the duality gap of %g in %d iterations; the largest "
+                "relative gap is %g.",
+                n_open,
+                int(np.isfinite(self.gaps).sum()),
+                self.tolerance,
+                max_iterations,
+                np.nanmax(self.gaps),
+            )
+
+
+def _first_least(errors: np.ndarray, tie: np.ndarray) -> np.ndarray:
+    """The step (n_targets,) of the least error (n_targets, n_steps), the first of those within `tie`."""
+    best = np.full(len(errors), np.inf)
+    chosen = np.zeros(len(errors), dtype=np.int64)
+    for step, error in enumerate(errors.T):
+        better = error < best - tie
+        best[better], chosen[better] = error[better], step
+    return chosen
+
+
+def _rivals(errors: np.ndarray, chosen: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Targets with an alpha whose error is not the chosen one's but within `near` of it, and the steps to compare.
+
+    Returns
+    -------
+    targets (n,), steps (n, 3 or n_steps) rising: the chosen one and its nearest rivals
+    """
+    best = np.take_along_axis(errors, chosen[:, np.newaxis], axis=1)
+    distance = np.where(errors == best, np.inf, np.abs(errors - best))
+    distance[~(distance <= near[:, np.newaxis])] = np.inf
+    targets = np.flatnonzero(np.isfinite(distance).any(axis=1))
+    distance = distance[targets]
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, :2]
+    rival = np.isfinite(np.take_along_axis(distance, nearest, axis=1))
+    own = chosen[targets, np.newaxis]
+    return targets, np.sort(np.concatenate([own, np.where(rival, nearest, own)], axis=1), axis=1)
+
+
+def _contiguous(cross: np.ndarray) -> np.ndarray:
+    """In rows, in single or double precision: what the compiled functions read."""
+    return np.ascontiguousarray(cross, dtype=np.float32 if cross.dtype == np.float32 else np.float64)
+
+
+def _least_over_largest(gram: np.ndarray) -> float:
+    values = np.linalg.eigvalsh(gram)
+    return float(values[0] / values[-1]) if values[-1] > 0 else 0.0
+
+
+def alpha_max_of(cross: np.ndarray, n_samples: int, l1_ratio: float) -> np.ndarray:
+    """alpha_max of each target, (n_targets,), from X'y (n_features, n_targets)."""
+    return np.maximum(cross.max(axis=0), -cross.min(axis=0)) / (n_samples * l1_ratio)
+
+
+def penalties_of(alphas: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """(n_targets, n_alphas) from alphas (n_alphas,) or (1 or n_targets, n_alphas) and their unit (n_targets,)."""
+    return np.asarray(alphas, dtype=np.float64) * np.asarray(unit, dtype=np.float64)[:, np.newaxis]
+
+
+def check_l1_ratio(l1_ratio: float) -> None:
+    if not 0 < l1_ratio <= 1:
+        raise SettingError(f"l1_ratio must be above 0 and at most 1, got {l1_ratio}.")
+
+
+def _in_chunks(solve: Callable[[slice], None], n_targets: int) -> None:
+    """Each target is solved by one thread alone: the number of threads changes nothing."""
+    parts = [slice(start, min(start + _CHUNK, n_targets)) for start in range(0, n_targets, _CHUNK)]
+    with ThreadPoolExecutor(n_linear_algebra_threads()) as threads:
+        list(threads.map(solve, parts))
