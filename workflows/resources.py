@@ -5,8 +5,8 @@ from math import prod
 from workflows.specifications import BoldPreparation, Hardware, Run
 
 _GB = 1024.0**3
-#: The interpreter with numpy, nibabel and nilearn; with torch on top.
-_PYTHON_GB, _TORCH_GB = 0.25, 0.8
+#: The interpreter with numpy, nibabel and nilearn; torch and windows of S3D on top.
+_PYTHON_GB, _TORCH_GB = 0.25, 1.6
 #: What of the memory a node may ask for.
 _SHARE = 0.95
 _LEAST_VOXEL_TILE = 64

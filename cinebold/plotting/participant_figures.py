@@ -290,7 +290,7 @@ def map_top(values: np.ndarray) -> float:
 def _load_model(prefix: str | Path | None) -> Any:
     if prefix is None or not Path(f"{prefix}.json").exists():
         return None
-    from cinebold.encoding.lstm_model import load_model
+    from cinebold.encoding.lstm.model import load_model
 
     return load_model(prefix)
 
