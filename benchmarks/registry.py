@@ -95,12 +95,12 @@ def row(name: str) -> Callable[[Callable[[Setup], Row]], Callable[[Setup], Row]]
     return register
 
 
-def all_rows() -> dict[str, Callable[[Setup], Row]]:
-    """The rows of all files in benchmarks/rows, by name."""
-    folder = Path(__file__).parent / "rows"
-    for module in sorted(pkgutil.iter_modules([str(folder)]), key=lambda found: found.name):
-        importlib.import_module(f"benchmarks.rows.{module.name}")
-    return dict(sorted(_ROWS.items()))
+def all_rows(folder: str = "rows") -> dict[str, Callable[[Setup], Row]]:
+    """The rows of all files in benchmarks/<folder>, by name; each command has its own folder."""
+    package = f"benchmarks.{folder}"
+    for module in pkgutil.iter_modules([str(Path(__file__).parent / folder)]):
+        importlib.import_module(f"{package}.{module.name}")
+    return {name: one for name, one in sorted(_ROWS.items()) if one.__module__.startswith(f"{package}.")}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Time tables and frames of films, made here with known time stamps, and of real clips."""
 
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -214,16 +215,20 @@ def test_real_films(shared_data, name, size, n_frames, first_s, duration_s):
         assert frames.shape[1:] == (size[1], size[0], 3)
 
 
-def test_frames_equal_the_reference_decoder(shared_data):
+@pytest.mark.parametrize("n_threads", [1, 4])
+def test_frames_equal_the_reference_decoder(shared_data, n_threads):
+    """Bit for bit: frames by their number, and those that a reference decoder seeks to by time (the next one)."""
     import torch
 
-    folder = shared_data / "videos_ref_frames"
-    wanted = {int(p.stem.split("frame")[-1]): p for p in folder.glob("nasa_13013.mp4.stream3.frame*.pt")}
-    assert len(wanted) == 3
     info = probe_film(shared_data / "videos" / "torchcodec_nasa_13013.mp4")
-    for index, (_, frame) in enumerate(iterate_frames(info)):
-        if index in wanted:
-            reference = torch.load(wanted[index], weights_only=True).numpy()
+    wanted = {}
+    for path in (shared_data / "videos_ref_frames").glob("nasa_13013.mp4.*.pt"):
+        kind, number = re.search(r"(frame|time)([\d.]+)\.pt$", path.name).groups()
+        index = int(number) if kind == "frame" else int(np.searchsorted(info.pts_s, float(number) - 1e-6))
+        wanted.setdefault(index, []).append(torch.load(path, weights_only=True).numpy())
+    assert sorted(wanted) == [0, 10, 180, 389] and len(wanted[389]) == 2
+    for index, (_, frame) in enumerate(iterate_frames(info, n_threads=n_threads)):
+        for reference in wanted.get(index, []):
             np.testing.assert_array_equal(frame, reference)
 
 
