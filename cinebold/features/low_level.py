@@ -153,7 +153,9 @@ class _Picture:
 
     def __init__(self, frame: np.ndarray) -> None:
         self.lightness = lightness(frame)
-        brightest, darkest = frame.max(axis=2).astype(float), frame.min(axis=2)
+        red, green, blue = np.moveaxis(frame, 2, 0)
+        brightest = np.maximum(np.maximum(red, green), blue).astype(float)
+        darkest = np.minimum(np.minimum(red, green), blue)
         saturation = (brightest - darkest) / np.maximum(brightest, 1)
         self.looks = np.array([self.lightness.mean(), self.lightness.std(), saturation.mean()])
         self.histogram = _quadrant_histogram(frame)

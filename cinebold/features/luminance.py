@@ -12,7 +12,9 @@ def resized(frame: np.ndarray, height: int, width: int) -> np.ndarray:
 
     if frame.shape[:2] == (height, width):
         return frame
-    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BOX))
+    size = frame.shape[1], frame.shape[0]
+    picture = Image.frombytes("RGB", size, np.ascontiguousarray(frame))  # fromarray would copy it once more
+    return np.asarray(picture.resize((width, height), Image.Resampling.BOX))
 
 
 def lightness(frame: np.ndarray) -> np.ndarray:
