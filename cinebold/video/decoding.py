@@ -111,12 +111,12 @@ def iterate_frames(info: FilmInfo, *, n_threads: int = 1) -> Iterator[tuple[floa
     Warns
     -----
     UserWarning
-        When frames of the table could not be decoded; the text names the time where decoding ends.
+        When frames of the table could not be decoded; the text names the time where decoding begins or ends.
     """
     from av.video.reformatter import VideoReformatter
 
     damaged_s: list[float] = []
-    n_frames, last_s = 0, -np.inf
+    first_s, last_s = np.inf, -np.inf
     turns = info.rotation_deg // 90
     width, height = (info.height, info.width) if turns % 2 else (info.width, info.height)
     reformatter = VideoReformatter()  # one for all frames: its tables are made once
@@ -129,23 +129,30 @@ def iterate_frames(info: FilmInfo, *, n_threads: int = 1) -> Iterator[tuple[floa
             continue
         rgb = reformatter.reformat(picture, width, height, "rgb24", threads=n_threads)
         frame = rgb.to_ndarray()
-        n_frames, last_s = n_frames + 1, time_s
+        first_s, last_s = min(first_s, time_s), time_s
         yield time_s, np.ascontiguousarray(np.rot90(frame, turns)) if turns else frame
-    if n_frames == 0:
+    if first_s == np.inf:
         raise InputError(f"{info.path}: expected a film, but no frame can be decoded; the file is damaged.")
+    for text in _damage(info, first_s, last_s, [at_s - float(info.zero_s) for at_s in damaged_s]):
+        warnings.warn(f"{info.path}: {text}", stacklevel=2)
+
+
+def _damage(info: FilmInfo, first_s: float, last_s: float, damaged_s: list[float]) -> Iterator[str]:
+    """What was wrong with a film whose frames were decoded from `first_s` to `last_s`."""
     period_s = 1 / info.average_fps
+    if first_s > info.pts_s[0] + 1.5 * period_s:
+        yield (
+            f"decoding begins at {first_s:.2f} s, as the film is cut off at its start; "
+            "its first good frame stands for what is before."
+        )
     if last_s < info.pts_s[-1] - 1.5 * period_s:
-        warnings.warn(
-            f"{info.path}: decoding ends at {last_s + period_s:.2f} s of {info.duration_s:.2f} s; "
-            "the rest of the film is damaged, and its last good frame stands for it.",
-            stacklevel=2,
+        yield (
+            f"decoding ends at {last_s + period_s:.2f} s of {info.duration_s:.2f} s; "
+            "the rest of the film is damaged, and its last good frame stands for it."
         )
-    elif (n_damaged := len(damaged_s)) > 0:
-        warnings.warn(
-            f"{info.path}: {n_damaged} damaged packet{' was' if n_damaged == 1 else 's were'} skipped, "
-            f"the first at {damaged_s[0] - float(info.zero_s):.2f} s.",
-            stacklevel=2,
-        )
+    elif damaged_s:
+        packets = "1 damaged packet was" if len(damaged_s) == 1 else f"{len(damaged_s)} damaged packets were"
+        yield f"{packets} skipped, the first at {damaged_s[0]:.2f} s."
 
 
 def check_is_content(path: Path) -> None:

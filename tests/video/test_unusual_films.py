@@ -7,6 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cinebold.errors import InputError
 from cinebold.video.decoding import iterate_frames, probe_film
@@ -254,6 +256,46 @@ def test_a_download_that_broke_off_is_read_as_far_as_it_goes(encode, noise, n_th
     with pytest.warns(UserWarning, match=r"1 damaged packet was skipped, the first at 2\.\d\d s"):
         times = [time for time, _ in iterate_frames(info, n_threads=n_threads)]
     assert 2.4 < times[-1] < info.duration_s < 2.8
+
+
+def test_a_recording_that_begins_between_key_frames_tells_where_its_pictures_begin(encode, grey_levels):
+    path = encode("a.ts", grey_levels(40), g="15", crf="5")
+    path.write_bytes(path.read_bytes()[188 * 20 :])  # whole packets of the transport stream
+    info = probe_film(path)
+    with pytest.warns(
+        UserWarning, match=r"decoding begins at 0\.\d\d s, as the film is cut off at its start"
+    ):
+        pairs = list(iterate_frames(info))
+    times, frames = np.array([time for time, _ in pairs]), np.array([frame for _, frame in pairs])
+    assert len(times) == 25 and set(times) <= set(info.pts_s)
+    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), 10 + 5 * np.arange(15, 40), atol=3)
+
+
+def test_pictures_that_change_their_size_keep_that_of_the_first(encode, grey_levels):
+    small = encode("small.ts", grey_levels(20))
+    large = encode("large.ts", grey_levels(20, 96, 128))
+    path = small.with_name("both.ts")
+    path.write_bytes(small.read_bytes() + large.read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        info = probe_film(path)
+        shapes = {frame.shape for _, frame in iterate_frames(info)}
+    assert shapes == {(48, 64, 3)}
+
+
+@given(st.lists(st.integers(1, 700), min_size=0, max_size=25), st.integers(0, 5000))
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)  # each example writes over the film of the one before
+def test_any_time_stamps_are_found_again(film, gaps_ms, begin_ms):
+    """A variable rate, any first time stamp: table and frames have what was written, from film time 0 on."""
+    pts = np.cumsum([begin_ms, *gaps_ms])
+    levels = np.linspace(20, 230, len(pts)).astype(np.uint8)
+    frames = np.broadcast_to(levels[:, None, None, None], (len(pts), 16, 16, 3)).copy()
+    info, times, found = decoded(film("a.mkv", frames, pts.tolist(), codec="ffv1"))
+    np.testing.assert_allclose(info.pts_s, (pts - begin_ms) / 1000, atol=1e-9)
+    np.testing.assert_array_equal(times, info.pts_s)
+    np.testing.assert_allclose(found.mean(axis=(1, 2, 3)), levels, atol=1)
 
 
 @pytest.mark.parametrize("where", ["tail", "middle"])
