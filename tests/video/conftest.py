@@ -65,6 +65,42 @@ def grey_levels() -> Callable[..., np.ndarray]:
     return make
 
 
+@pytest.fixture
+def encode(tmp_path: Path) -> Callable[..., Path]:
+    """Encode frames at 25 frames per second; `planes`: raw YUV planes instead of RGB frames."""
+
+    def write(
+        name, frames, codec="libx264", pixel_format="yuv420p", *, planes=False, context=None, **options
+    ):
+        import av
+
+        muxer = options.pop("muxer", {})
+        with av.open(str(tmp_path / name), "w", options=muxer) as container:
+            stream = container.add_stream(codec, rate=25)
+            first = frames[0]
+            stream.height, stream.width = (
+                (first.shape[0] * 2 // 3 if planes else first.shape[0]),
+                first.shape[1],
+            )
+            stream.pix_fmt, stream.options = pixel_format, options
+            for key, value in (context or {}).items():
+                setattr(stream.codec_context, key, value)
+            for index, picture in enumerate(frames):
+                frame = av.VideoFrame.from_ndarray(picture, format=pixel_format if planes else "rgb24")
+                frame.pts, frame.time_base = index, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def noise() -> np.ndarray:
+    """100 pictures that no codec makes small, so that each has packets worth damaging."""
+    return np.random.default_rng(0).integers(0, 255, (100, 64, 64, 3), dtype=np.uint8)
+
+
 def _mark_rotation(path: Path, rotation_deg: int) -> None:
     """Set the display matrix in an MP4's track header to a counter-clockwise turn (ISO 14496-12, 8.3.2)."""
     content = bytearray(path.read_bytes())
