@@ -115,28 +115,29 @@ def _patch(
 ) -> Patch:
     """Gabor filters exp(-(dx^2 + dy^2) / 2 deviation^2) exp(i(dx fx + dy fy)), in picture heights.
 
-    Envelope and grating are products of a function of the column and one of the row.
+    The grating is the product of a function of the column and one of the row.
     """
-    dx = np.linspace(0, width / height, width) - x
-    dy = np.linspace(0, 1, height) - y
-    gabors = []
+    dx, columns = _under_envelope(np.linspace(0, width / height, width) - x, deviation)
+    dy, rows = _under_envelope(np.linspace(0, 1, height) - y, deviation)
+    envelope = np.exp(-(dy[:, None] ** 2 + dx**2) / (2 * deviation**2))
+    sines, cosines = [], []
     for frequency, direction in orientations:
         angle = direction / 180 * np.pi
         fx, fy = -frequency * np.cos(angle) * 2 * np.pi, frequency * np.sin(angle) * 2 * np.pi
-        across = np.exp(-(dx**2) / (2 * deviation**2) + 1j * dx * fx)
-        down = np.exp(-(dy**2) / (2 * deviation**2) + 1j * dy * fy)
-        gabor = down[:, None] * across
-        gabors.append(gabor * (np.abs(gabor.real) + np.abs(gabor.imag) > MASK_LIMIT))
-    used = np.array(gabors) != 0
-    rows, columns = (_extent(used.any(axis=axes)) for axes in ((0, 2), (0, 1)))
-    cut = np.array(gabors)[:, rows, columns].reshape(len(gabors), -1)
-    return Patch(rows, columns, np.ascontiguousarray(cut.imag), np.ascontiguousarray(cut.real))
+        gabor = envelope * (np.exp(1j * dy * fy)[:, None] * np.exp(1j * dx * fx))
+        gabor[np.abs(gabor.real) + np.abs(gabor.imag) <= MASK_LIMIT] = 0
+        sines.append(gabor.imag.ravel())
+        cosines.append(gabor.real.ravel())
+    return Patch(rows, columns, np.array(sines), np.array(cosines))
 
 
-def _extent(used: np.ndarray) -> slice:
-    """From the first to the last place that is used; one place where none is."""
-    places = np.flatnonzero(used)
-    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 1)
+def _under_envelope(distance: np.ndarray, deviation: float) -> tuple[np.ndarray, slice]:
+    """Where |sine| + |cosine|, at most sqrt(2) times the envelope, may be above the limit; one place at least."""
+    near = np.sqrt(2) * np.exp(-(distance**2) / (2 * deviation**2)) > MASK_LIMIT
+    near[np.abs(distance).argmin()] = True
+    places = np.flatnonzero(near)
+    extent = slice(int(places[0]), int(places[-1]) + 1)
+    return distance[extent], extent
 
 
 def _temporal_pair(
