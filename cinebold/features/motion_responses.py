@@ -12,7 +12,7 @@ from cinebold.features.motion_filters import FilterBank
 LOG_OFFSET = 1e-5
 #: Ticks that go through the products together. All tiles have this size, counted from the film's first tick: so the
 #: same numbers meet in the same products, and neither blocks nor threads change a bit of the answer.
-TILE = 64
+TILE = 32
 
 
 class MotionResponses:
