@@ -8,7 +8,7 @@ import numpy as np
 
 from cinebold.encoding.film_ceilings import CEILINGS
 from cinebold.encoding.tile_fit import FitMaps, FitPlan
-from cinebold.encoding.training import PreparedTraining
+from cinebold.encoding.training_sets import PreparedTraining
 
 EDGE_SHARE = 0.01
 _PREDICTED_RSQUARED = 0.05

@@ -12,14 +12,8 @@ from cinebold.encoding.preprocessing import columns_of_spaces
 from cinebold.encoding.rows import Rows
 from cinebold.encoding.scores import HeldOutSums, held_out_r, held_out_rsquared, standardise_fold
 from cinebold.encoding.settings import EncodingSettings
-from cinebold.encoding.training import (
-    CellStatistics,
-    PreparedTraining,
-    Trained,
-    held_out_statistics,
-    held_out_sums,
-    train,
-)
+from cinebold.encoding.training import Trained, held_out_statistics, held_out_sums, train
+from cinebold.encoding.training_sets import CellStatistics, PreparedTraining
 from cinebold.encoding.variance_partitioning import (
     SpaceSums,
     partial_rsquared,

@@ -13,7 +13,7 @@ import numpy as np
 from cinebold.encoding.preprocessing import columns_of_spaces
 from cinebold.encoding.scores import HeldOutSums, held_out_rsquared
 from cinebold.encoding.statistics import RunStatistics
-from cinebold.encoding.training import PreparedTraining
+from cinebold.encoding.training_sets import PreparedTraining
 from cinebold.errors import InputError
 
 

@@ -10,7 +10,8 @@ from cinebold.encoding.folds import outer_folds
 from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.scores import held_out_r, sums_of_predictions
 from cinebold.encoding.settings import EncodingSettings
-from cinebold.encoding.training import prepare_training, train
+from cinebold.encoding.training import train
+from cinebold.encoding.training_sets import prepare_training
 from cinebold.errors import InputError
 
 

@@ -12,7 +12,8 @@ from cinebold.encoding.folds import outer_folds, whole_set
 from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.scores import held_out_r, held_out_rsquared, sums_of_predictions
 from cinebold.encoding.settings import CrossValidation, EncodingSettings
-from cinebold.encoding.training import prepare_training, train
+from cinebold.encoding.training import train
+from cinebold.encoding.training_sets import prepare_training
 from cinebold.errors import InputError, SettingError
 
 ALPHAS = (0.01, 0.1, 1.0, 10.0)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from himalaya.kernel_ridge import KernelRidge
 
-from cinebold.encoding import training
+from cinebold.encoding import training_sets
 from cinebold.encoding.fit import fit_encoding_model
 from cinebold.encoding.folds import outer_folds
 from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.settings import EncodingSettings
-from cinebold.encoding.training import prepare_training, train
+from cinebold.encoding.training import train
+from cinebold.encoding.training_sets import prepare_training
 from cinebold.errors import InputError
 
 WIDE = EncodingSettings(pca=None, alphas=(0.01, 0.1, 1.0, 10.0), n_permutations=50)
@@ -25,7 +26,7 @@ def test_the_dual_path_gives_what_the_primal_gives(simulate_runs, monkeypatch, d
     settings = replace(WIDE, estimator=estimator, alphas=None if estimator == "ols" else WIDE.alphas)
     dual = fit_encoding_model(designs, responses, settings, (1, 2))
     assert dual.diagnostics["final"]["dual"] and dual.diagnostics["final"]["n_columns"] == 300
-    monkeypatch.setattr(training, "_rotation", lambda *_: None)
+    monkeypatch.setattr(training_sets, "_rotation", lambda *_: None)
     primal = fit_encoding_model(designs, responses, settings, (1, 2))
     assert not primal.diagnostics["final"]["dual"]
     for name, values in primal.maps.items():

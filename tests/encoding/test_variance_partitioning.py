@@ -11,7 +11,8 @@ from cinebold.encoding.preprocessing import columns_of_spaces
 from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.scores import held_out_r, held_out_rsquared, sums_of_predictions
 from cinebold.encoding.settings import EncodingSettings
-from cinebold.encoding.training import held_out_statistics, held_out_sums, prepare_training, train
+from cinebold.encoding.training import held_out_statistics, held_out_sums, train
+from cinebold.encoding.training_sets import prepare_training
 from cinebold.encoding.variance_partitioning import (
     partial_r,
     partial_rsquared,

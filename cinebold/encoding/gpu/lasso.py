@@ -116,8 +116,9 @@ def choose_lasso_alphas(
     tolerance: float = _SELECTION_TOLERANCE,
     voxel_tile: int = 16384,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`solvers.lasso_path.choose_lasso_alphas` on a device: all folds of a voxel go down together, and its path ends where no
-    smaller alpha can be the best.
+    """`solvers.lasso_path.choose_lasso_alphas` on a device.
+
+    All folds of a voxel go down together, and its path ends where no smaller alpha can be the best.
 
     Returns
     -------

@@ -23,7 +23,7 @@ from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.tile_fit import FitMaps, FitPlan, fit_tile
 from cinebold.encoding.tiles import one_thread_products, run_tiles
-from cinebold.encoding.training import prepare_training
+from cinebold.encoding.training_sets import prepare_training
 from cinebold.errors import SettingError
 
 logger = logging.getLogger(__name__)

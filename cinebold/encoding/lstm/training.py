@@ -14,7 +14,7 @@ from cinebold.encoding.rows import Rows
 from cinebold.encoding.scores import HeldOutSums
 from cinebold.encoding.solvers.ridge import RidgeSolver
 from cinebold.encoding.statistics import accumulate
-from cinebold.encoding.training import PreparedTraining
+from cinebold.encoding.training_sets import PreparedTraining
 
 #: States have few strong directions and many weak ones that still say something: the grid begins below that of ridge.
 READOUT_ALPHAS = tuple(float(alpha) for alpha in np.logspace(-6, 4, 21))

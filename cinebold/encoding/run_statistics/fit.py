@@ -15,7 +15,7 @@ from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.statistics import RunStatistics
 from cinebold.encoding.tile_fit import FitMaps, FitPlan, fit_targets
 from cinebold.encoding.tiles import one_thread_products, run_tiles
-from cinebold.encoding.training import CellStatistics, PreparedTraining, prepare_training
+from cinebold.encoding.training_sets import CellStatistics, PreparedTraining, prepare_training
 from cinebold.errors import InputError, SettingError
 
 #: Columns of a fold outside the span of a cell's basis, as a share of the longest one: rounding errors.

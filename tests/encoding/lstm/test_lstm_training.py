@@ -14,7 +14,8 @@ from cinebold.encoding.lstm.training import BlockRidge, train_networks
 from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.settings import CrossValidation, EncodingSettings
 from cinebold.encoding.solvers.ridge import RidgeSolver
-from cinebold.encoding.training import prepare_training, train
+from cinebold.encoding.training import train
+from cinebold.encoding.training_sets import prepare_training
 
 QUICK = LSTMSettings(n_hidden=6, max_epochs=6, patience=6, learning_rate=0.03)
 ALPHAS = (0.01, 0.1, 1.0, 10.0)

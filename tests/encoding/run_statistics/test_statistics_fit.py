@@ -13,7 +13,8 @@ from cinebold.encoding.run_statistics.accumulation import accumulate_run
 from cinebold.encoding.run_statistics.files import RunRecord
 from cinebold.encoding.run_statistics.fit import _Cells, fit_statistics, read_sums
 from cinebold.encoding.settings import CrossValidation, EncodingSettings
-from cinebold.encoding.training import prepare_training, train
+from cinebold.encoding.training import train
+from cinebold.encoding.training_sets import prepare_training
 from cinebold.errors import InputError, SettingError
 
 DELAYS_S = (1.0, 2.0)

@@ -192,4 +192,3 @@ def test_absolute_alphas_are_those_of_scikit_learn():
     np.testing.assert_allclose(product[0], (weights * test.cross).sum(axis=0), rtol=5e-3, atol=0.1)
     with pytest.raises(SettingError, match="alpha_unit"):
         LassoSolver(train.gram, train.n, alpha_unit="cubits")
-
