@@ -33,26 +33,25 @@ class MotionResponses:
         self._n_pixels = bank.height * bank.width
         self._n_taps = bank.temporal_sine.shape[1]
         self._n_ahead = -(-self._n_taps // 2) - 1
-        self._waiting: list[np.ndarray] = []  # pictures of less than a tile
+        self._waiting = np.zeros((0, self._n_pixels))  # pictures of less than a tile
         self._kept = np.zeros((2 * bank.n_filters, self._n_taps - 1))
         self._n_skipped, self._n_added, self._n_given = self._n_ahead, 0, 0
 
     def add(self, pictures: np.ndarray) -> np.ndarray:
         """(n, n_pixels) pictures to the (m, n_channels) responses now known: those of earlier ticks."""
         self._n_added += len(pictures)
-        known = np.concatenate([*self._waiting, pictures])
+        known = np.concatenate([self._waiting, pictures]) if len(self._waiting) else pictures
         n_tiles = len(known) // TILE
-        self._waiting = [known[n_tiles * TILE :]]
+        self._waiting = known[n_tiles * TILE :].copy()
         return self._respond(known[: n_tiles * TILE].reshape(n_tiles, TILE, self._n_pixels))
 
     def finish(self) -> np.ndarray:
         """The responses of the last ticks."""
-        known = np.concatenate(self._waiting) if self._waiting else np.zeros((0, self._n_pixels))
+        known, self._waiting = self._waiting, self._waiting[:0]
         n_left = self._n_added - self._n_given
         n_tiles = -(-(len(known) + self._n_ahead) // TILE)
         padded = np.zeros((n_tiles * TILE, self._n_pixels))
         padded[: len(known)] = known
-        self._waiting = []
         return self._respond(padded.reshape(n_tiles, TILE, self._n_pixels))[:n_left]
 
     def _respond(self, tiles: np.ndarray) -> np.ndarray:
