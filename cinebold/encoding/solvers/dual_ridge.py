@@ -21,7 +21,11 @@ from cinebold.encoding.tiles import one_thread_products, run_tiles
 #: An eigendecomposition takes as long as a matrix product of so many n^3 operations: 9 to 15 at n 200 to 1600.
 _DECOMPOSITION = 12
 #: So many columns of the features are in memory in float64 at once.
-_COLUMNS = 4096
+_COLUMNS = 2048
+#: Means beyond so many standard deviations are taken from the columns before products in single precision.
+_FAR = 10.0
+#: Voxels whose weights of all features are computed at once.
+_WEIGHTS_TILE = 256
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,10 @@ def solve_dual_ridge(
     run_of = np.repeat(np.arange(len(features)), [len(run) for run in features])
     group = run_of if centre_runs else np.zeros_like(run_of)
 
-    x, mean_x, kernel = _kernel(features, group)
-    n_targets, n_features = responses[0].shape[1], x.shape[1]
+    mean_x, kernel, far = _kernel(features, group)
+    # Products with columns far from 0 would lose digits: those get a copy about their means.
+    x = [(run - mean_x).astype(run.dtype) for run in features] if far else features
+    n_targets, n_features = responses[0].shape[1], features[0].shape[1]
     weights = np.empty((n_features, n_targets), dtype=np.result_type(responses[0].dtype, np.float32))
     intercept, inner_score = np.empty(n_targets), np.empty(n_targets)
     alpha_index = np.empty(n_targets, dtype=np.int64)
@@ -111,19 +117,30 @@ def solve_dual_ridge(
     whole = _Dual(kernel, n_features, unit_free)
     del kernel
 
+    def read(tile: slice) -> np.ndarray:
+        return np.concatenate([np.asarray(run[:, tile], dtype=np.float64) for run in responses])
+
+    def choose_tile(tile: slice) -> None:
+        y = read(tile)
+        inner_score[tile], alpha_index[tile] = choose(score([fold.sums(y) for fold in prepared]))
+
     def solve(tile: slice) -> None:
-        y = np.concatenate([np.asarray(run[:, tile], dtype=np.float64) for run in responses])
-        sums = [fold.sums(y) for fold in prepared]
-        inner_score[tile], alpha_index[tile] = choose(score(sums))
+        y = read(tile)
         c = whole.vectors.T @ _centred(y, group)
         dual = whole.vectors @ (c * whole.shrinkage(alphas[alpha_index[tile]]).T)
-        own = x.T @ dual.astype(x.dtype)
+        # Centred rows times dual weights are plain rows times centred dual weights: no copy of the features.
+        dual = _centred(dual, group).astype(weights.dtype)
+        own = sum(run.T @ dual[at] for run, at in zip(x, rows, strict=True))
         weights[:, tile] = own
         intercept[tile] = y.mean(axis=0) - mean_x @ own
 
+    def tiles(width: int) -> list[slice]:
+        return [slice(start, min(start + width, n_targets)) for start in range(0, n_targets, width)]
+
     with one_thread_products() as n_threads:
-        tiles = [slice(start, start + voxel_tile) for start in range(0, n_targets, voxel_tile)]
-        run_tiles(solve, tiles, n_threads, progress)
+        run_tiles(choose_tile, tiles(voxel_tile), n_threads, progress)
+        prepared.clear()  # the weights of all voxels may need the memory
+        run_tiles(solve, tiles(min(voxel_tile, _WEIGHTS_TILE)), n_threads, progress)
     return RidgeFit(weights, intercept, alpha_index, inner_score)
 
 
@@ -176,20 +193,20 @@ class _Fold:
         return HeldOutSums(len(test), np.einsum("tv,tv->v", test, test), *pair)
 
 
-def _kernel(features: Sequence[np.ndarray], group: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centred rows in their own float width, means of the columns, and X X' summed in float64 a block of columns
-    at a time.
+def _kernel(features: Sequence[np.ndarray], group: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Means of the columns, X X' of centred rows summed in float64 a block of columns at a time, and whether a mean is
+    many times its column's standard deviation.
     """
-    x = np.empty((len(group), features[0].shape[1]), dtype=np.result_type(features[0].dtype, np.float32))
-    mean, kernel = np.empty(x.shape[1]), np.zeros((len(group), len(group)))
-    for start in range(0, x.shape[1], _COLUMNS):
+    n_features = features[0].shape[1]
+    mean, kernel, far = np.empty(n_features), np.zeros((len(group), len(group))), False
+    for start in range(0, n_features, _COLUMNS):
         columns = slice(start, start + _COLUMNS)
         block = np.concatenate([np.asarray(run[:, columns], dtype=np.float64) for run in features])
         mean[columns] = block.mean(axis=0)
         block = _centred(block, group)
-        x[:, columns] = block
+        far = far or bool((np.abs(mean[columns]) > _FAR * block.std(axis=0)).any())
         kernel += block @ block.T
-    return x, mean, kernel
+    return mean, kernel, far
 
 
 def _centred(rows: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -106,3 +106,14 @@ def test_runs_that_do_not_fit_are_refused():
     x, y = some_runs()
     with pytest.raises(InputError, match="at least two runs"):
         solve_dual_ridge(x[:1], y[:1], ALPHAS)
+
+
+def test_columns_far_from_zero_lose_no_digits_in_single_precision():
+    rng = np.random.default_rng(5)
+    near = [rng.normal(size=(20, 90)).astype(np.float32) for _ in range(3)]
+    y = [run[:, :4] + rng.normal(size=(20, 4)).astype(np.float32) for run in near]
+    # Powers of two apart, so that the shift itself costs the features no digit that matters here.
+    far = [run + np.float32(4096) for run in near]
+    exact = solve_dual_ridge([run.astype(np.float64) for run in far], y, (1.0,))
+    found = solve_dual_ridge(far, y, (1.0,))
+    np.testing.assert_allclose(found.weights, exact.weights, atol=1e-6)
