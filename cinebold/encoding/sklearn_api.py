@@ -111,7 +111,7 @@ class EncodingRidge(_EncodingModel):
     scoring : "rsquared" or "r", what chooses alpha
     path : "primal", "dual" or "auto" (`ridge_cost`)
     unit_free : penalties are alpha * trace(G) / p; False: alpha
-    single_precision : scores that choose alpha in float32, in half the time
+    single_precision : products over a run, and the scores that choose alpha, in float32, in half the time
     voxel_tile : targets in memory at once; changes no result
     """
 

@@ -68,7 +68,9 @@ class CentredStatistics:
     total: np.ndarray  #: (n_targets,), sums of squares with each run centred
 
 
-def accumulate(features: np.ndarray, responses: np.ndarray, xx: np.ndarray | None = None) -> RunStatistics:
+def accumulate(
+    features: np.ndarray, responses: np.ndarray, xx: np.ndarray | None = None, dtype: type = np.float64
+) -> RunStatistics:
     """The statistics of some rows of a run.
 
     Parameters
@@ -76,16 +78,17 @@ def accumulate(features: np.ndarray, responses: np.ndarray, xx: np.ndarray | Non
     features : (n_samples, n_features)
     responses : (n_samples, n_targets), of any width; sums are float64
     xx : X'X when it is known from another tile of voxels
+    dtype : of the products; float32 keeps six digits of sums over a run
     """
-    x = np.asarray(features, dtype=np.float64)
-    y = np.asarray(responses, dtype=np.float64)
+    x = np.asarray(features, dtype=dtype)
+    y = np.asarray(responses, dtype=dtype)
     return RunStatistics(
         n=len(x),
-        sum_x=x.sum(axis=0),
-        sum_y=y.sum(axis=0),
-        xx=x.T @ x if xx is None else xx,
-        xy=x.T @ y,
-        yy=np.einsum("tv,tv->v", y, y),
+        sum_x=x.sum(axis=0, dtype=np.float64),
+        sum_y=y.sum(axis=0, dtype=np.float64),
+        xx=(x.T @ x).astype(np.float64, copy=False) if xx is None else xx,
+        xy=(x.T @ y).astype(np.float64, copy=False),
+        yy=np.einsum("tv,tv->v", y, y).astype(np.float64, copy=False),
     )
 
 

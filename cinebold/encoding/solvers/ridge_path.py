@@ -15,6 +15,8 @@ from cinebold.errors import InputError, SettingError
 #: Inner scores nearer than this are a tie, which goes to the larger alpha.
 _TIE = 1e-9
 _N_BLOCKS = 8
+#: Memory for the scaled copies of a fold.
+_KEPT_BYTES = 2**26
 
 SCORINGS = {"rsquared": held_out_rsquared, "r": held_out_r}
 
@@ -56,7 +58,8 @@ def solve_ridge_over_runs(
     scoring : "rsquared" or "r", pooled over held-out runs (`cinebold.encoding.scores`)
     unit_free : False: the penalty is alpha itself
     centre_runs : one intercept a run; False: one for all
-    dtype : float32 halves the time of the scores that choose alpha; weights are found in float64 either way
+    dtype : float32: products within a run, about provisional means, and the scores that choose alpha, in half the
+        time; runs are added, and equations solved, in float64 either way
     voxel_tile : changes no result
     """
     check_runs(features, responses)
@@ -72,42 +75,47 @@ def solve_ridge_over_runs(
     alpha_index = np.empty(n_targets, dtype=np.int64)
 
     def solve(tile: slice) -> None:
+        y, shift_y = [response[:, tile] for response in responses], 0.0
+        if dtype == np.float32:
+            # Single precision keeps its digits about a provisional mean.
+            shift_y = y[0].mean(axis=0)
+            y = [own - shift_y for own in y]
         runs = [
-            accumulate(run, response[:, tile], statistics.xx)
-            for run, response, statistics in zip(x, responses, known, strict=True)
+            accumulate(run, own, statistics.xx, dtype)
+            for run, own, statistics in zip(narrow, y, known, strict=True)
         ]
         sums = []
-        for solver, root, shrinkage, (train, test) in zip(solvers, roots, shrinkages, folds, strict=True):
+        for basis, form, (train, test) in zip(bases, forms, folds, strict=True):
             held_out = pool(runs, test, centre_runs)
-            c = solver.vectors.T @ pool(runs, train, centre_runs).cross
-            e = solver.vectors.T @ held_out.cross
-            sums.append(
-                HeldOutSums(held_out.n, held_out.total, *path_sums(c.astype(dtype), e, root, shrinkage))
-            )
+            c = basis.T @ pool(runs, train, centre_runs).cross.astype(dtype)
+            e = basis.T @ held_out.cross.astype(dtype)
+            sums.append(HeldOutSums(held_out.n, held_out.total, *form.sums(c, e)))
         inner_score[tile], alpha_index[tile] = choose(score(sums))
         pooled = pool(runs, range(len(runs)), centre_runs)
         own = whole.solve(pooled.cross, alphas[alpha_index[tile]])
         weights[:, tile] = own
-        intercept[tile] = pooled.mean_y - (pooled.mean_x + shift) @ own
+        intercept[tile] = pooled.mean_y + shift_y - (pooled.mean_x + shift) @ own
 
     # Threads that share a small decomposition wait for each other: it has one, and tiles have one each.
     with one_thread_products() as n_threads:
         known = [accumulate(run, np.zeros((len(run), 0))) for run in x]
         solvers = [_Primal(pool(known, train, centre_runs).gram, unit_free) for train, _ in folds]
         whole = _Primal(pool(known, range(len(x)), centre_runs).gram, unit_free)
-        roots = [
-            triangular(gram_root(pool(known, test, centre_runs).gram) @ solver.vectors).astype(dtype)
+        bases = [solver.vectors.astype(dtype) for solver in solvers]
+        forms = [
+            HeldOutForms(
+                triangular(gram_root(pool(known, test, centre_runs).gram) @ solver.vectors).astype(dtype),
+                solver.shrinkage(alphas),
+            )
             for solver, (_, test) in zip(solvers, folds, strict=True)
         ]
-        shrinkages = [solver.shrinkage(alphas) for solver in solvers]
+        narrow = [run.astype(dtype) for run in x]
         tiles = [slice(start, start + voxel_tile) for start in range(0, n_targets, voxel_tile)]
         run_tiles(solve, tiles, n_threads, progress)
     return RidgeFit(weights, intercept, alpha_index, inner_score)
 
 
-def path_sums(
-    c: np.ndarray, e: np.ndarray, root: np.ndarray, shrinkage: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+class HeldOutForms:
     """Sums of y * prediction and of prediction^2 over held-out rows, at all alphas.
 
     In the basis in which ridge is diagonal, with d = 1 / (L + penalty) of an alpha:
@@ -116,26 +124,46 @@ def path_sums(
 
     Parameters
     ----------
-    c : (n_directions, n_targets) training X'Y, in the basis
-    e : (n_directions, n_targets) test X'Y, in the basis
     root : (n_rows, n_directions) upper trapezoidal R, with R'R the test X'X in the basis; its dtype is that of
         the products
     shrinkage : (n_alphas, n_directions) d
-
-    Returns
-    -------
-    two arrays of shape (n_alphas, n_targets)
+    keep : scaled copies of R for the next tile, where they are small
     """
-    product = shrinkage @ (c * e)
-    squared = np.zeros_like(product)
-    # The zeros below the diagonal are not multiplied: blocks of rows, each from its first column on.
-    bounds = np.unique(np.linspace(0, len(root), _N_BLOCKS + 1).astype(int))
-    for index, d in enumerate(shrinkage):
-        scaled = root * d.astype(root.dtype)
-        for first, last in pairwise(bounds):
-            part = scaled[first:last, first:] @ c[first:]
-            squared[index] += np.einsum("rv,rv->v", part, part)
-    return product, squared
+
+    def __init__(self, root: np.ndarray, shrinkage: np.ndarray, keep: bool = True) -> None:
+        self._root, self._shrinkage = root, shrinkage
+        # The zeros below the diagonal are not multiplied: blocks of rows, each from its first column on.
+        self._bounds = list(pairwise(np.unique(np.linspace(0, len(root), _N_BLOCKS + 1).astype(int))))
+        small = len(shrinkage) * root.nbytes <= _KEPT_BYTES
+        self._kept = [self._scaled(*bounds) for bounds in self._bounds] if keep and small else None
+
+    def _scaled(self, first: int, last: int) -> np.ndarray:
+        """A block of rows scaled by every alpha, (n_alphas * n_rows, n_directions - first): one product for all."""
+        d = self._shrinkage.astype(self._root.dtype)[:, np.newaxis, first:]
+        return (self._root[first:last, first:] * d).reshape(-1, self._root.shape[1] - first)
+
+    def sums(self, c: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Two arrays of shape (n_alphas, n_targets).
+
+        Parameters
+        ----------
+        c, e : (n_directions, n_targets) training and test X'Y, in the basis
+        """
+        product = self._shrinkage @ (c * e)
+        squared = np.zeros_like(product)
+        for number, (first, last) in enumerate(self._bounds):
+            block = self._scaled(first, last) if self._kept is None else self._kept[number]
+            part = (block @ c[first:]).reshape(len(squared), -1, c.shape[1])
+            for own, rows in zip(squared, part, strict=True):
+                own += np.einsum("rv,rv->v", rows, rows)
+        return product, squared
+
+
+def path_sums(
+    c: np.ndarray, e: np.ndarray, root: np.ndarray, shrinkage: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sums of `HeldOutForms`, for a root that is used once."""
+    return HeldOutForms(root, shrinkage, keep=False).sums(c, e)
 
 
 def gram_root(gram: np.ndarray) -> np.ndarray:

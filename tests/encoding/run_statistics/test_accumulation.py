@@ -184,7 +184,11 @@ def test_a_killed_accumulation_goes_on_where_it_stopped(hard_runs, tmp_path, mon
         [sys.executable, "-c", KILLED, tmp_path / "shared", tmp_path / "killed"], check=False
     )
     assert killed.returncode == 9
-    with pytest.raises(InputError, match=r"not whole: 4 of 7 tiles are missing"):
+    # Which tiles were written in time depends on the threads.
+    written = {path.name for path in (tmp_path / "killed" / "run-1").glob("tile-?????.safetensors")}
+    missing = [number for number in range(7) if f"tile-{number:05d}.safetensors" not in written]
+    assert 0 < len(missing) < 7
+    with pytest.raises(InputError, match=rf"not whole: {len(missing)} of 7 tiles are missing"):
         RunRecord.load(tmp_path / "killed" / "run-1")
 
     again, write = [], RunRecord.write
@@ -192,7 +196,7 @@ def test_a_killed_accumulation_goes_on_where_it_stopped(hard_runs, tmp_path, mon
         RunRecord, "write", lambda record, number, sums: (again.append(number), write(record, number, sums))
     )
     accumulate_run(1, designs, responses[1], DELAYS_S, SETTINGS, tmp_path / "killed", voxel_tile=16)
-    assert again == [3, 4, 5, 6]
+    assert sorted(again) == missing
     accumulate_run(1, designs, responses[1], DELAYS_S, SETTINGS, tmp_path / "whole", voxel_tile=16)
     assert bytes_of(tmp_path / "killed" / "run-1") == bytes_of(tmp_path / "whole" / "run-1")
 
