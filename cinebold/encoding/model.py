@@ -9,9 +9,17 @@ import numpy as np
 
 from cinebold.design.delays import delayed
 from cinebold.design.hrf import convolved, hrf_kernel
+from cinebold.encoding.model_files import (
+    common_arrays,
+    common_fields,
+    existing_part,
+    read_arrays,
+    read_card,
+    space_facts,
+    write_model,
+)
 from cinebold.encoding.preprocessing import SpaceReducer
 from cinebold.errors import InputError
-from cinebold.files import atomic_path, read_json, write_json
 
 SCHEMA_VERSION = 2
 
@@ -71,23 +79,8 @@ class EncodingModel:
 
     def save(self, prefix: str | Path) -> tuple[Path, Path]:
         """Write `prefix`.safetensors and `prefix`.json; equal models give equal bytes."""
-        from safetensors.numpy import save
-
-        arrays: dict[str, np.ndarray] = {"intercept": self.intercept}
-        for space, reducer in self.reducers.items():
-            arrays[f"{space}.weights"] = self.weights[space]
-            arrays[f"{space}.mean"] = reducer.mean
-            arrays[f"{space}.scale"] = reducer.scale
-            arrays[f"{space}.explained_variance_ratio"] = reducer.explained_variance_ratio
-            if reducer.components is not None:
-                arrays[f"{space}.components"] = reducer.components
-        if self.mask is not None:
-            arrays["mask"] = np.asarray(self.mask, dtype=np.uint8)
-        if self.affine is not None:
-            arrays["affine"] = np.asarray(self.affine, dtype=np.float64)
-        tensors, card = Path(f"{prefix}.safetensors"), Path(f"{prefix}.json")
-        with atomic_path(tensors) as temporary:
-            temporary.write_bytes(save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}))
+        arrays = common_arrays(self.reducers, self.mask, self.affine) | {"intercept": self.intercept}
+        arrays |= {f"{space}.weights": weights for space, weights in self.weights.items()}
         content = {
             "schema_version": SCHEMA_VERSION,
             "tr_s": self.tr_s,
@@ -95,60 +88,25 @@ class EncodingModel:
             "delays_s": [delay * self.tr_s for delay in self.delays],
             "hrf": self.hrf,
             "n_targets": len(self.intercept),
-            "spaces": {
-                space: {
-                    "n_features": len(reducer.mean),
-                    "n_components": reducer.n_components,
-                    "pca": reducer.components is not None,
-                    "explained_variance": float(reducer.explained_variance_ratio.sum()),
-                    "unit": reducer.unit,
-                    "standardised_by_volume": reducer.by_volume,
-                    "names": list(self.names.get(space, ())),
-                }
-                for space, reducer in self.reducers.items()
-            },
+            "spaces": space_facts(self.reducers, self.names),
             "fit": self.card,
         }
-        return tensors, write_json(card, content)
+        return write_model(prefix, arrays, content)
 
     @classmethod
     def load(cls, prefix: str | Path) -> "EncodingModel":
         """Read what `save` wrote."""
-        from safetensors.numpy import load
-
-        tensors, card_path = Path(f"{prefix}.safetensors"), Path(f"{prefix}.json")
-        for path in (tensors, card_path):
-            if not path.is_file():
-                raise InputError(
-                    f"The model {prefix} is not whole: {path} does not exist; fit the model again."
-                )
-        content = read_json(card_path)
+        existing_part(prefix, "safetensors")
+        content = read_card(prefix)
         if content.get("schema_version") != SCHEMA_VERSION:
             raise InputError(
-                f"{card_path} has schema version {content.get('schema_version')}, expected {SCHEMA_VERSION}; "
+                f"{prefix}.json has schema version {content.get('schema_version')}, expected {SCHEMA_VERSION}; "
                 "fit the model again."
             )
-        arrays = load(tensors.read_bytes())
-        spaces = content["spaces"]
+        arrays = read_arrays(prefix)
         return cls(
-            reducers={
-                space: SpaceReducer(
-                    mean=arrays[f"{space}.mean"],
-                    scale=arrays[f"{space}.scale"],
-                    components=arrays.get(f"{space}.components"),
-                    explained_variance_ratio=arrays[f"{space}.explained_variance_ratio"],
-                    unit=facts["unit"],
-                    by_volume=facts["standardised_by_volume"],
-                )
-                for space, facts in spaces.items()
-            },
+            **common_fields(arrays, content),
             delays=tuple(content["delays_volumes"]),
-            tr_s=content["tr_s"],
-            weights={space: arrays[f"{space}.weights"] for space in spaces},
-            intercept=arrays["intercept"],
-            names={space: tuple(facts["names"]) for space, facts in spaces.items()},
-            mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
-            affine=arrays.get("affine"),
-            card=content["fit"],
+            weights={space: arrays[f"{space}.weights"] for space in content["spaces"]},
             hrf=content["hrf"],
         )

@@ -94,15 +94,6 @@ def pool_on_device(
     return centred_on_device(chosen if centre_runs else [sum(chosen[1:], start=chosen[0])])
 
 
-def statistics_to_device(statistics: CentredStatistics, device: Any) -> CentredStatistics:
-    """Centred statistics of arrays as float64 tensors on the device."""
-    import torch
-
-    fields = ("mean_x", "mean_y", "gram", "cross", "total")
-    tensors = {name: to_device(getattr(statistics, name), device, torch.float64) for name in fields}
-    return CentredStatistics(n=statistics.n, **tensors)
-
-
 def as_arrays(statistics: RunStatistics | CentredStatistics) -> Any:
     """The same statistics with numpy arrays in place of tensors."""
     fields = {

@@ -10,9 +10,16 @@ import numpy as np
 from cinebold.encoding.lstm.network import LSTMNetwork
 from cinebold.encoding.lstm.training import undelayed_columns
 from cinebold.encoding.model import EncodingModel
+from cinebold.encoding.model_files import (
+    common_arrays,
+    common_fields,
+    read_arrays,
+    read_card,
+    space_facts,
+    write_model,
+)
 from cinebold.encoding.preprocessing import SpaceReducer
 from cinebold.errors import InputError
-from cinebold.files import atomic_path, read_json, write_json
 
 SCHEMA_VERSION = "lstm-1"
 
@@ -65,74 +72,32 @@ class LSTMModel:
 
     def save(self, prefix: str | Path) -> tuple[Path, Path]:
         """Write `prefix`.safetensors and `prefix`.json; equal models give equal bytes."""
-        from safetensors.numpy import save
-
-        arrays = {f"lstm.{name}": value for name, value in self.network.parameters.items()}
+        arrays = common_arrays(self.reducers, self.mask, self.affine)
+        arrays |= {f"lstm.{name}": value for name, value in self.network.parameters.items()}
         arrays |= {"readout": self.readout, "intercept": self.intercept}
-        for space, reducer in self.reducers.items():
-            for name in ("mean", "scale", "explained_variance_ratio", "components"):
-                if getattr(reducer, name) is not None:
-                    arrays[f"{space}.{name}"] = getattr(reducer, name)
-        if self.mask is not None:
-            arrays["mask"] = np.asarray(self.mask, dtype=np.uint8)
-        if self.affine is not None:
-            arrays["affine"] = np.asarray(self.affine, dtype=np.float64)
-        tensors, card = Path(f"{prefix}.safetensors"), Path(f"{prefix}.json")
-        with atomic_path(tensors) as temporary:
-            temporary.write_bytes(save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}))
         content = {
             "schema_version": SCHEMA_VERSION,
             "tr_s": self.tr_s,
             "n_hidden": self.network.n_hidden,
             "n_layers": self.network.n_layers,
             "n_targets": len(self.intercept),
-            "spaces": {
-                space: {
-                    "n_features": len(reducer.mean),
-                    "n_components": reducer.n_components,
-                    "pca": reducer.components is not None,
-                    "explained_variance": float(reducer.explained_variance_ratio.sum()),
-                    "unit": reducer.unit,
-                    "standardised_by_volume": reducer.by_volume,
-                    "names": list(self.names.get(space, ())),
-                }
-                for space, reducer in self.reducers.items()
-            },
+            "spaces": space_facts(self.reducers, self.names),
             "fit": self.card,
         }
-        return tensors, write_json(card, content)
+        return write_model(prefix, arrays, content)
 
     @classmethod
     def load(cls, prefix: str | Path) -> "LSTMModel":
         """Read what `save` wrote."""
-        from safetensors.numpy import load
-
-        tensors = Path(f"{prefix}.safetensors")
-        content = _card(prefix)
+        content = read_card(prefix)
         if content.get("schema_version") != SCHEMA_VERSION:
             raise InputError(
                 f"{prefix}.json has schema version {content.get('schema_version')}, expected {SCHEMA_VERSION}: it is "
                 "no LSTM model of this version; fit the model again."
             )
-        if not tensors.is_file():
-            raise InputError(
-                f"The model {prefix} is not whole: {tensors} does not exist; fit the model again."
-            )
-        arrays = load(tensors.read_bytes())
-        spaces = content["spaces"]
+        arrays = read_arrays(prefix)
         return cls(
-            reducers={
-                space: SpaceReducer(
-                    mean=arrays[f"{space}.mean"],
-                    scale=arrays[f"{space}.scale"],
-                    components=arrays.get(f"{space}.components"),
-                    explained_variance_ratio=arrays[f"{space}.explained_variance_ratio"],
-                    unit=facts["unit"],
-                    by_volume=facts["standardised_by_volume"],
-                )
-                for space, facts in spaces.items()
-            },
-            tr_s=content["tr_s"],
+            **common_fields(arrays, content),
             network=LSTMNetwork(
                 {
                     name.removeprefix("lstm."): value
@@ -141,23 +106,11 @@ class LSTMModel:
                 }
             ),
             readout=arrays["readout"],
-            intercept=arrays["intercept"],
-            names={space: tuple(facts["names"]) for space, facts in spaces.items()},
-            mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
-            affine=arrays.get("affine"),
-            card=content["fit"],
         )
 
 
 def load_model(prefix: str | Path) -> EncodingModel | LSTMModel:
     """Read a fitted model of either kind."""
-    return (LSTMModel if _card(prefix).get("schema_version") == SCHEMA_VERSION else EncodingModel).load(
+    return (LSTMModel if read_card(prefix).get("schema_version") == SCHEMA_VERSION else EncodingModel).load(
         prefix
     )
-
-
-def _card(prefix: str | Path) -> dict[str, Any]:
-    path = Path(f"{prefix}.json")
-    if not path.is_file():
-        raise InputError(f"The model {prefix} is not whole: {path} does not exist; fit the model again.")
-    return read_json(path)
