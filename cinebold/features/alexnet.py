@@ -4,18 +4,16 @@ Wen et al. (Cerebral Cortex 28, 4136-4160) related eight layers of AlexNet to re
 Caffe's (96 filters in conv1, 290 400 numbers); torchvision's is the one-tower version of 2014 (64 filters, 193 600).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cinebold.features.network import Windows, class_names
-from cinebold.features.nodes import Layer, NodeExtractor, check_layer
-from cinebold.features.parameters import require
+from cinebold.features.framewise import FramewiseExtractor, check_clock, describe_clock
+from cinebold.features.network import class_names
+from cinebold.features.nodes import Layer, check_layer
 from cinebold.features.weights import WeightsSource
-from cinebold.video.decoding import FilmInfo
-from cinebold.video.windows import WindowRule
 
 if TYPE_CHECKING:
     import torch
@@ -56,20 +54,13 @@ class AlexNetParameters:
 
     def __post_init__(self) -> None:
         check_layer("alexnet", self, LAYERS)
-        require("alexnet", self.hop_s > 0, "hop_s must be above 0", self.hop_s)
-        require(
-            "alexnet",
-            1 / self.hop_s <= self.rate_hz <= 120,
-            "rate_hz must be from 1 / hop_s, a frame a bin, to 120",
-            self.rate_hz,
-        )
+        check_clock("alexnet", self)
 
 
-class AlexNet(NodeExtractor):
+class AlexNet(FramewiseExtractor):
     """One layer of AlexNet, of the frames on display at the ticks of a clock, averaged over bins of `hop_s`.
 
-    Every number is transformed (`log`), then the layer is pooled or projected, then averaged over time; the last
-    two are linear, so their order does not matter.
+    Every number is transformed (`log`) before all else.
     """
 
     name = "alexnet"
@@ -89,9 +80,8 @@ class AlexNet(NodeExtractor):
 
     def describe(self) -> dict[str, Any]:
         """Clock, bins, transform and projection."""
-        hop_s = self.parameters.hop_s
         return {
-            "window": {"rule": "bins", "span_s": hop_s, "hop_s": hop_s, "rate_hz": self.parameters.rate_hz},
+            "window": describe_clock(self.parameters),
             "transform": f"log10(x + {LOG_OFFSET})" if self.is_log else "none",
             "projection": None if self.projection is None else self.projection.describe(),
         }
@@ -114,23 +104,6 @@ class AlexNet(NodeExtractor):
     def unit_transform(self, activations: np.ndarray) -> np.ndarray:
         """log10(x + 0.01), or nothing."""
         return np.log10(activations + np.float32(LOG_OFFSET)) if self.is_log else activations
-
-    def windows(self, info: FilmInfo) -> Windows:
-        """A frame at the middle of every tick."""
-        period_s = 1 / self.parameters.rate_hz
-        clock = WindowRule(period_s, period_s, 1)
-        return Windows(
-            clock.times(info.duration_s),
-            clock.sample_times(info.duration_s),
-            clock.pad_fraction(info.duration_s),
-            bin_s=self.parameters.hop_s,
-        )
-
-    def stacked(self, clips: Sequence[Sequence["torch.Tensor"]]) -> "torch.Tensor":
-        """(n, 3, 224, 224)"""
-        import torch
-
-        return torch.stack([frame for (frame,) in clips])
 
     def unprojected_names(self) -> tuple[str, ...]:
         """The layer and a number; classes for fc8."""
