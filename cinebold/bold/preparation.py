@@ -11,6 +11,7 @@ from cinebold.bold.confounds import Confounds
 from cinebold.bold.grid import Grid, grids_equal
 from cinebold.bold.reading import BoldImage, load_volume
 from cinebold.bold.resampling import mask_resample_operator
+from cinebold.bold.source import RunSource, VolumeSource
 from cinebold.errors import InputError
 from cinebold.files import atomic_path
 
@@ -67,29 +68,69 @@ def prepare_run(
     mask; responses that are all constant. Nothing is written then.
     """
     image = BoldImage(bold)
-    _check_run(image, brain_mask, confounds)
+    _check_confounds(image.path, image.n_volumes, confounds)
+    _check_brain_mask(image, brain_mask)
+    operator = mask_resample_operator(image.grid, grid_target, mask, interpolation=interpolation)
+    return prepare_responses(
+        VolumeSource(image, operator, interpolation=interpolation),
+        confounds,
+        tr_s=tr_s,
+        high_pass_hz=high_pass_hz,
+        out_npy=out_npy,
+        memory_mb=memory_mb,
+        progress=progress,
+        nuisance_npy=nuisance_npy,
+        standardise=standardise,
+    )
+
+
+def prepare_responses(
+    source: RunSource,
+    confounds: Confounds,
+    *,
+    tr_s: float,
+    high_pass_hz: float | None,
+    out_npy: str | Path,
+    memory_mb: float = 512,
+    progress: bool = False,
+    nuisance_npy: str | Path | None = None,
+    standardise: bool = True,
+) -> dict[str, Any]:
+    """Write the cleaned responses of whatever gives volumes of targets; see `prepare_run` for the parameters.
+
+    Returns
+    -------
+    The summary of `prepare_run`; what `source.description` holds is part of it.
+
+    Raises
+    ------
+    InputError : the source's file is damaged; confounds of another length; NaN in some volumes only; targets that
+        are all constant. Nothing is written then.
+    """
+    _check_confounds(source.path, source.n_volumes, confounds)
     own_cosines = high_pass_hz is not None and not confounds.has_cosines
     basis = nuisance_basis(confounds.values, confounds.keep, tr_s, high_pass_hz if own_cosines else None)
-    operator = mask_resample_operator(image.grid, grid_target, mask, interpolation=interpolation)
-    n_targets = operator.shape[0]
+    n_targets = source.n_targets
     with atomic_path(out_npy) as path:
-        _extract(image, operator, confounds.keep, path, memory_mb, progress)
+        _extract(source, confounds.keep, path, memory_mb, progress)
         constant, tsnr = _clean(path, basis, confounds.keep, memory_mb, standardise)
         if constant.all():
             raise InputError(
-                f"Nothing varies in {image.path} inside the mask ({n_targets} voxels); are the series and the "
-                "mask of one participant and space?"
+                f"Nothing varies in {source.path} inside the mask ({n_targets} {source.targets_name}); are the "
+                "series and the mask of one participant and space?"
             )
     removed = basis if standardise else basis[:, 1:]  # the first column is the constant
     if nuisance_npy is not None:
-        nuisance = np.zeros((image.n_volumes, removed.shape[1]))
+        nuisance = np.zeros((source.n_volumes, removed.shape[1]))
         nuisance[confounds.keep] = removed
         with atomic_path(nuisance_npy) as path, open(path, "wb") as stream:
             np.save(stream, nuisance)
     if constant.any():
-        logger.info("%s: %d of %d voxels are constant", image.path, constant.sum(), n_targets)
+        logger.info(
+            "%s: %d of %d %s are constant", source.path, constant.sum(), n_targets, source.targets_name
+        )
     return {
-        "n_volumes": image.n_volumes,
+        "n_volumes": source.n_volumes,
         "n_volumes_kept": int(confounds.keep.sum()),
         "volumes_dropped": dict(confounds.dropped or {}),
         "n_targets": n_targets,
@@ -100,16 +141,19 @@ def prepare_run(
         "high_pass_hz": high_pass_hz if own_cosines else None,
         "tsnr_median": float(np.nanmedian(tsnr)),
         "standardised": standardise,
-        "interpolation": interpolation,
+        **source.description,
     }
 
 
-def _check_run(image: BoldImage, brain_mask: str | Path | None, confounds: Confounds) -> None:
-    if len(confounds.keep) != image.n_volumes:
+def _check_confounds(path: Path, n_volumes: int, confounds: Confounds) -> None:
+    if len(confounds.keep) != n_volumes:
         raise InputError(
-            f"The confounds {confounds.source} have {len(confounds.keep)} rows, but {image.path} has "
-            f"{image.n_volumes} volumes; they must be of one run of fMRIPrep."
+            f"The confounds {confounds.source} have {len(confounds.keep)} rows, but {path} has "
+            f"{n_volumes} volumes; they must be of one run of fMRIPrep."
         )
+
+
+def _check_brain_mask(image: BoldImage, brain_mask: str | Path | None) -> None:
     if brain_mask is None:
         return
     values, affine = load_volume(brain_mask)
@@ -121,42 +165,41 @@ def _check_run(image: BoldImage, brain_mask: str | Path | None, confounds: Confo
         )
 
 
-def _extract(
-    image: BoldImage, operator: Any, keep: np.ndarray, path: Path, memory_mb: float, progress: bool
-) -> None:
-    """Stream the series through the operator into a .npy file."""
-    n_targets = operator.shape[0]
-    n_rows = int(np.clip(memory_mb * 2**20 / 2 // (image.bytes_per_volume + 4 * n_targets), 1, 16))
+def _extract(source: RunSource, keep: np.ndarray, path: Path, memory_mb: float, progress: bool) -> None:
+    """Write the source's stream into a .npy file."""
+    n_volumes, n_targets = source.n_volumes, source.n_targets
+    n_rows = int(np.clip(memory_mb * 2**20 / 2 // (source.bytes_per_volume + 4 * n_targets), 1, 16))
     never = np.ones(n_targets, bool)  # not finite in any kept volume so far
     first_bad = np.full(n_targets, -1)  # the first kept volume in which a target is not finite
-    rows = np.empty((n_rows, n_targets), "<f4")
     with open(path, "wb") as stream:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (image.n_volumes, n_targets)}
+        header = {"descr": "<f4", "fortran_order": False, "shape": (n_volumes, n_targets)}
         np.lib.format.write_array_header_1_0(stream, header)
-        for start, volumes in _with_progress(image.blocks(n_rows), image, n_rows, progress):
-            for row, volume in enumerate(volumes):
-                rows[row] = operator @ volume
+        for start, rows in _with_progress(source, n_rows, progress):
+            for row, values in enumerate(rows):
                 if keep[start + row]:
-                    finite = np.isfinite(rows[row])
+                    finite = np.isfinite(values)
                     never &= ~finite
                     first_bad[~finite & (first_bad < 0)] = start + row
-            rows[: len(volumes)].tofile(stream)
+            rows.astype("<f4", copy=False).tofile(stream)
     sometimes = (first_bad >= 0) & ~never
     if sometimes.any():
         volume = first_bad[sometimes].min() + 1
         raise InputError(
-            f"{image.path} has NaN or infinite values inside the mask, first in volume {volume} of "
-            f"{image.n_volumes} ({sometimes.sum()} of {n_targets} voxels are affected); preprocess the run "
-            "again."
+            f"{source.path} has NaN or infinite values inside the mask, first in volume {volume} of "
+            f"{n_volumes} ({sometimes.sum()} of {n_targets} {source.targets_name} are affected); preprocess the "
+            "run again."
         )
 
 
-def _with_progress(blocks: Any, image: BoldImage, n_rows: int, progress: bool) -> Any:
+def _with_progress(source: RunSource, n_rows: int, progress: bool) -> Any:
+    blocks = source.blocks(n_rows)
     if not progress:
         return blocks
     from tqdm import tqdm
 
-    return tqdm(blocks, total=-(-image.n_volumes // n_rows), desc=image.path.name, unit="block", leave=False)
+    return tqdm(
+        blocks, total=-(-source.n_volumes // n_rows), desc=source.path.name, unit="block", leave=False
+    )
 
 
 def _clean(

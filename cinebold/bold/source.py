@@ -1,0 +1,84 @@
+"""What responses are prepared from: anything that gives (n_volumes, n_targets), a block of volumes at a time."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from cinebold.bold.reading import BoldImage
+
+
+class RunSource(Protocol):
+    """A run before cleaning, as a stream of volumes whose targets are chosen already.
+
+    Attributes
+    ----------
+    path : the file that messages name (of several, one that stands for them)
+    n_volumes : number of volumes
+    n_targets : number of targets (voxels, vertices, grayordinates or parcels)
+    targets_name : what a target is called in a message, in the plural: "voxels"
+    bytes_per_volume : what one volume needs while it is read, without its n_targets float32 results
+    description : what the run's summary says of the way from file to targets; plain JSON values
+    """
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def n_volumes(self) -> int: ...
+
+    @property
+    def n_targets(self) -> int: ...
+
+    @property
+    def targets_name(self) -> str: ...
+
+    @property
+    def bytes_per_volume(self) -> int: ...
+
+    @property
+    def description(self) -> Mapping[str, Any]: ...
+
+    def blocks(self, n_volumes_per_block: int) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (index of the first volume, (n, n_targets) float32) in order of time, every volume once.
+
+        n is at most `n_volumes_per_block`. The rows may be a view of a buffer that the next block overwrites. Values
+        are not judged: NaN stays, `prepare_responses` looks at it. No value may depend on the size of the blocks.
+
+        Raises
+        ------
+        InputError : the file is damaged; the message names the file and the volume.
+        """
+        ...
+
+
+class VolumeSource:
+    """The voxels of a mask, of a 4-D NIfTI on any grid.
+
+    Parameters
+    ----------
+    image : the series
+    operator : (n_targets, n_voxels), see `mask_resample_operator`
+    interpolation : how the operator was made, for the summary
+    """
+
+    targets_name = "voxels"
+
+    def __init__(self, image: BoldImage, operator: csr_array, *, interpolation: str = "linear") -> None:
+        self.path = image.path
+        self.n_volumes = image.n_volumes
+        self.n_targets: int = operator.shape[0]
+        self.bytes_per_volume = image.bytes_per_volume
+        self.description = {"interpolation": interpolation}
+        self._image = image
+        self._operator = operator
+
+    def blocks(self, n_volumes_per_block: int) -> Iterator[tuple[int, np.ndarray]]:
+        """See `RunSource`."""
+        rows = np.empty((min(n_volumes_per_block, self.n_volumes), self.n_targets), np.float32)
+        for start, volumes in self._image.blocks(n_volumes_per_block):
+            for row, volume in enumerate(volumes):
+                rows[row] = self._operator @ volume
+            yield start, rows[: len(volumes)]
