@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class ConfoundsTable:
                 ) from error
         return values
 
+    @cached_property
     def sidecar(self) -> dict[str, Any]:
         """What the JSON beside the table says of its columns; empty when there is none."""
         if not self.sidecar_path.exists():
@@ -53,8 +55,10 @@ class ConfoundsTable:
         return content if isinstance(content, dict) else {}
 
 
-def read_confounds_table(tsv: str | Path, *, sidecar: str | Path | None = None) -> ConfoundsTable:
-    """Read a table of fMRIPrep 1.2 or later.
+def read_confounds_table(
+    tsv: str | Path, *, sidecar: str | Path | None = None, of_fmriprep: bool = True
+) -> ConfoundsTable:
+    """Read a table of fMRIPrep 1.2 or later, or one of somebody's own in the same form.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def read_confounds_table(tsv: str | Path, *, sidecar: str | Path | None = None) 
     if _is_number(names[0]):
         raise InputError(f"The confounds table {path} has no header, but starts with numbers.")
     camel_case = next((name for name in names if re.search("[a-z][A-Z]", name)), None)
-    if camel_case:
+    if camel_case and of_fmriprep:
         raise InputError(
             f"The confounds table {path} has columns named like {camel_case!r}, as fMRIPrep wrote before "
             "version 1.2; preprocess the data with a newer version."

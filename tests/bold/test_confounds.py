@@ -11,10 +11,12 @@ from nilearn.interfaces.fmriprep import load_confounds as nilearn_load_confounds
 from nilearn.interfaces.fmriprep import load_confounds_strategy
 from nilearn.interfaces.fmriprep.load_confounds_scrub import optimize_scrub
 
-from cinebold.bold.confounds import Confounds, load_confounds, strategy_names
+from cinebold.bold.confounds import Confounds, load_confounds
+from cinebold.bold.confounds_strategies import ConfoundStrategy, strategy_names
+from cinebold.bold.volumes import at_the_ends, trimmed_volumes
 from cinebold.errors import InputError, SettingError
 
-#: What each of our strategies is called in nilearn.
+#: What each of our strategies is called in nilearn; the last are of one's own.
 PEERS = {
     "high_pass": {"strategy": ("high_pass",)},
     "motion6": {"strategy": ("high_pass", "motion"), "motion": "basic"},
@@ -34,9 +36,36 @@ PEERS = {
         "ica_aroma": "basic",
     },
 }
+OWN = {
+    "five components a mask": (
+        ConfoundStrategy(("motion6", "compcor_separated"), n_compcor=5),
+        {
+            "strategy": ("high_pass", "motion", "compcor"),
+            "motion": "full",
+            "compcor": "anat_separated",
+            "n_compcor": 5,
+        },
+    ),
+    "stricter thresholds": (
+        ConfoundStrategy(
+            ("motion6", "global_signal"),
+            fd_threshold_mm=0.2,
+            std_dvars_threshold=1.2,
+            shortest_segment_volumes=3,
+        ),
+        {
+            "strategy": ("high_pass", "motion", "global_signal", "scrub"),
+            "motion": "basic",
+            "fd_threshold": 0.2,
+            "std_dvars_threshold": 1.2,
+            "scrub": 3,
+        },
+    ),
+}
 
 
 def real_tables(shared_data: Path) -> list[Path]:
+    """Of fMRIPrep 1.4 to 23.2, and of pybids."""
     tables = sorted(shared_data.glob("bmd_ds005165/derivatives/**/*_desc-confounds_timeseries.tsv"))
     tables += sorted(shared_data.glob("confounds/*confounds*.tsv"))
     return tables + sorted(shared_data.glob("confounds/pybids*.tsv"))
@@ -51,19 +80,19 @@ def by_nilearn(tsv: Path, strategy: str, folder: Path):
     if tsv.with_suffix(".json").exists():
         link.with_suffix(".json").symlink_to(tsv.with_suffix(".json"))
     image = str(folder / "sub-01_task-x_space-T1w_desc-preproc_bold.nii.gz")
-    peer = PEERS[strategy]
+    peer = PEERS[strategy] if strategy in PEERS else OWN[strategy][1]
     if isinstance(peer, str):
         return load_confounds_strategy(image, denoise_strategy=peer, demean=False)
     return nilearn_load_confounds(image, demean=False, **peer)
 
 
 @pytest.mark.filterwarnings("ignore:All volumes were marked:RuntimeWarning")
-@pytest.mark.parametrize("strategy", list(PEERS))
+@pytest.mark.parametrize("strategy", [*PEERS, *OWN])
 def test_equals_nilearn_on_real_tables(shared_data, tmp_path, strategy):
     n_compared = 0
     for tsv in real_tables(shared_data):
         try:
-            ours = load_confounds(tsv, strategy)
+            ours = load_confounds(tsv, OWN[strategy][0] if strategy in OWN else strategy)
         except InputError:
             # Refused by nilearn too, or by nilearn's sample mask that is empty.
             try:
@@ -79,7 +108,12 @@ def test_equals_nilearn_on_real_tables(shared_data, tmp_path, strategy):
         np.testing.assert_array_equal(np.flatnonzero(ours.keep), expected)
         assert np.isfinite(ours.values).all()
         n_compared += 1
-    assert n_compared >= {"ica_aroma": 2, "compcor": 14, "compcor_separated": 14}.get(strategy, 16)
+    assert n_compared >= {
+        "ica_aroma": 2,
+        "compcor": 14,
+        "compcor_separated": 14,
+        "five components a mask": 14,
+    }.get(strategy, 16)
 
 
 def test_every_real_table_is_read(shared_data):
@@ -150,6 +184,72 @@ def test_marks_and_dummy_scans(tmp_path):
     for dummy_scans in (-1, 12):
         with pytest.raises(SettingError, match="dummy scans"):
             load_confounds(tsv, "none", dummy_scans=dummy_scans)
+
+
+def test_components_bring_the_cosines_that_they_were_made_without(tmp_path):
+    columns = small_columns() | {
+        "cosine00": ["0.1"] * 12,
+        "a_comp_cor_00": ["0.2"] * 12,
+        "edge_comp_00": ["1"] * 12,
+    }
+    tsv = write_table(tmp_path / "c.tsv", columns)
+    assert load_confounds(tsv, "trans_x,a_comp_cor_0*").names == ("trans_x", "a_comp_cor_00", "cosine00")
+    assert not load_confounds(tsv, "trans_x,edge_comp_*").has_cosines
+
+
+def test_trimmed_ends_are_left_out_beside_what_is_marked(tmp_path):
+    columns = small_columns() | {"non_steady_state_outlier00": [1] + [0] * 11}
+    tsv = write_table(tmp_path / "c.tsv", columns)
+    trimmed = load_confounds(tsv, "trans_x", trim=(2, 3))
+    assert list(np.flatnonzero(trimmed.keep)) == [2, 3, 4, 5, 6, 7, 8]
+    assert trimmed.dropped == {"non_steady_state": 1, "trimmed": 5}
+    with pytest.raises(InputError, match=r"leaves out every volume of .* \(.*trimmed 12 of 12\)"):
+        load_confounds(tsv, "none", trim=(6, 6))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 8), st.integers(0, 8), st.sampled_from([0.7, 1.49, 2.0]), st.integers(17, 40))
+def test_a_trim_in_seconds_leaves_out_what_touches_it(start, end, tr_s, n_volumes):
+    first, last = trimmed_volumes(f"{start}s:{end}s", tr_s)
+    starts = [i * tr_s for i in range(n_volumes)]
+    expected = [s for s in starts if s >= start - 1e-6 and s + tr_s <= n_volumes * tr_s - end + 1e-6]
+    assert [
+        s for s, out in zip(starts, at_the_ends(n_volumes, (first, last)), strict=True) if not out
+    ] == expected
+    assert trimmed_volumes(f"{start}:{end}", tr_s) == (start, end)
+
+
+@pytest.mark.parametrize("text", ["", "2", "2:", "-1:2", "2:3:4", "1.5:2", "2ms:3", "nan:1", "1e3:1"])
+def test_a_trim_has_two_sides(text):
+    with pytest.raises(SettingError, match=r"START:END, volumes \(2:11\) or seconds"):
+        trimmed_volumes(text, 2.0)
+
+
+def test_extra_confounds_come_after_those_of_fmriprep(tmp_path):
+    tsv = write_table(tmp_path / "c.tsv", small_columns())
+    own = write_table(tmp_path / "physio.tsv", {"HeartRate": ["n/a", *range(11)], "resp": range(12)})
+    both = load_confounds(tsv, "trans_x", extra=own)
+    assert both.names == ("trans_x", "HeartRate", "resp")
+    np.testing.assert_array_equal(
+        both.values[:3, 1:], [[0, 0], [0, 1], [1, 2]]
+    )  # the first row as the second
+    assert load_confounds(tsv, "none", extra=own).names == ("HeartRate", "resp")
+    with pytest.raises(InputError, match=r"physio\.tsv has 5 rows, but the run has 12 volumes"):
+        load_confounds(tsv, "none", extra=write_table(own, {"resp": range(5)}))
+    with pytest.raises(InputError, match=r"column csf of the extra confounds .* also taken from c\.tsv"):
+        load_confounds(tsv, "csf", extra=write_table(own, {"csf": range(12)}))
+    with pytest.raises(InputError, match=r"resp of .*physio\.tsv has no value in row 3"):
+        load_confounds(tsv, "csf", extra=write_table(own, {"resp": [1, 2, "n/a", *range(9)]}))
+
+
+def test_motion_for_the_report(tmp_path):
+    columns = small_columns()
+    columns["framewise_displacement"] = ["n/a", *(["0.1"] * 10), "1.2"]
+    found = load_confounds(write_table(tmp_path / "c.tsv", columns), "none", dummy_scans=3).motion()
+    assert found == {"fd_mean_mm": pytest.approx(2.2 / 11), "fd_max_mm": 1.2, "share_left_out": 0.25}
+    del columns["framewise_displacement"]
+    without = load_confounds(write_table(tmp_path / "c.tsv", columns), "none")
+    assert without.motion() == {"fd_mean_mm": None, "fd_max_mm": None, "share_left_out": 0.0}
 
 
 @settings(max_examples=100, deadline=None)
