@@ -20,12 +20,13 @@ from cinebold.encoding.tiles import one_thread_products, run_tiles
 
 #: An eigendecomposition takes as long as a matrix product of so many n^3 operations: 9 to 15 at n 200 to 1600.
 _DECOMPOSITION = 12
-#: So many columns of the features are in memory in float64 at once.
+#: So many columns of the features are gone over at once; for the kernel in float64.
 _COLUMNS = 2048
 #: Means beyond so many standard deviations are taken from the columns before products in single precision.
 _FAR = 10.0
-#: Voxels whose weights of all features are computed at once.
-_WEIGHTS_TILE = 256
+#: Most voxels of a tile: what threads have used and given back may stay with the process when the weights of all voxels
+#: need the memory.
+_LARGEST_TILE = 128
 
 
 @dataclass(frozen=True)
@@ -108,14 +109,22 @@ def solve_dual_ridge(
     alpha_index = np.empty(n_targets, dtype=np.int64)
 
     # Few large decompositions: here threads may share the work.
-    prepared = []
-    for train, test in folds:
-        of_train = np.concatenate([rows[run] for run in train])
-        of_test = np.concatenate([rows[run] for run in test])
-        own = _Fold(kernel, of_train, of_test, group, n_features, unit_free, alphas, dtype)
-        prepared.append(own)
+    prepared = [
+        _Fold(
+            kernel,
+            np.concatenate([rows[run] for run in train]),
+            np.concatenate([rows[run] for run in test]),
+            group,
+            n_features,
+            unit_free,
+            alphas,
+            dtype,
+        )
+        for train, test in folds
+    ]
     whole = _Dual(kernel, n_features, unit_free)
     del kernel
+    vectors = whole.vectors = whole.vectors.astype(dtype, copy=False)
 
     def read(tile: slice) -> np.ndarray:
         return np.concatenate([np.asarray(run[:, tile], dtype=np.float64) for run in responses])
@@ -126,21 +135,24 @@ def solve_dual_ridge(
 
     def solve(tile: slice) -> None:
         y = read(tile)
-        c = whole.vectors.T @ _centred(y, group)
-        dual = whole.vectors @ (c * whole.shrinkage(alphas[alpha_index[tile]]).T)
+        c = vectors.T @ _centred(y, group).astype(dtype, copy=False)
+        c *= whole.shrinkage(alphas[alpha_index[tile]]).T
+        dual = vectors @ c
         # Centred rows times dual weights are plain rows times centred dual weights: no copy of the features.
         dual = _centred(dual, group).astype(weights.dtype)
-        own = sum(run.T @ dual[at] for run, at in zip(x, rows, strict=True))
-        weights[:, tile] = own
-        intercept[tile] = y.mean(axis=0) - mean_x @ own
+        intercept[tile] = y.mean(axis=0)
+        for start in range(0, n_features, _COLUMNS):
+            columns = slice(start, start + _COLUMNS)
+            own = sum(run[:, columns].T @ dual[at] for run, at in zip(x, rows, strict=True))
+            weights[columns, tile] = own
+            intercept[tile] -= mean_x[columns] @ own
 
-    def tiles(width: int) -> list[slice]:
-        return [slice(start, min(start + width, n_targets)) for start in range(0, n_targets, width)]
-
+    width = min(voxel_tile, _LARGEST_TILE)
+    tiles = [slice(start, min(start + width, n_targets)) for start in range(0, n_targets, width)]
     with one_thread_products() as n_threads:
-        run_tiles(choose_tile, tiles(voxel_tile), n_threads, progress)
+        run_tiles(choose_tile, tiles, n_threads, progress)
         prepared.clear()  # the weights of all voxels may need the memory
-        run_tiles(solve, tiles(min(voxel_tile, _WEIGHTS_TILE)), n_threads, progress)
+        run_tiles(solve, tiles, n_threads, progress)
     return RidgeFit(weights, intercept, alpha_index, inner_score)
 
 
