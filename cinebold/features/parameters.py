@@ -12,7 +12,7 @@ Parameters = TypeVar("Parameters")
 
 def parameters_from(kind: type[Parameters], extractor: str, given: Mapping[str, Any]) -> Parameters:
     """An instance of the frozen dataclass `kind`; each field is a float, an int, a bool, a str or a tuple of
-    floats.
+    floats or strs.
 
     Raises
     ------
@@ -42,6 +42,14 @@ def _converted(extractor: str, name: str, kind: Any, value: Any) -> Any:
         return value
     if kind == tuple[float, ...] and isinstance(value, list | tuple):
         return tuple(_converted(extractor, name, float, item) for item in value)
-    words = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
+    if kind == tuple[str, ...] and isinstance(value, list | tuple):
+        return tuple(_converted(extractor, name, str, item) for item in value)
+    words = {
+        float: "a number",
+        int: "a whole number",
+        str: "a text",
+        bool: "true or false",
+        tuple[str, ...]: "a list of texts",
+    }
     expected = words.get(kind, "a list of numbers")
     raise SettingError(f"{extractor}: {name} must be {expected}; found {value!r}.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +17,8 @@ _EXTRACTORS = {
     "slowfast_r50": "cinebold.features.slowfast:SlowFastR50",
     "alexnet": "cinebold.features.alexnet:AlexNet",
     "s3d": "cinebold.features.s3d:S3D",
+    "precomputed": "cinebold.features.precomputed:Precomputed",
+    "presence": "cinebold.features.presence:Presence",
 }
 
 
@@ -71,6 +74,12 @@ def create_extractor(
         random_weights=random_weights,
         seed=seed,
     )
+
+
+def bound_to(extractor: Extractor, film: str | Path) -> Extractor:
+    """The extractor as it is for that film: one that reads a file beside each film knows now which."""
+    bind = getattr(extractor, "for_film", None)
+    return extractor if bind is None else bind(Path(film))
 
 
 def extractor_names() -> tuple[str, ...]:

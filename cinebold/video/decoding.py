@@ -155,7 +155,7 @@ def _damage(info: FilmInfo, first_s: float, last_s: float, damaged_s: list[float
         yield f"{packets} skipped, the first at {damaged_s[0]:.2f} s."
 
 
-def check_is_content(path: Path) -> None:
+def check_is_content(path: Path, what: str = "a film") -> None:
     """Raise InputError when `path` is missing, empty, or stands for content that was never fetched."""
     path = Path(path)
     annexed = (
@@ -166,11 +166,11 @@ def check_is_content(path: Path) -> None:
             raise InputError(annexed)
         raise InputError(f"{path}: this is a symbolic link to {path.readlink()}, which does not exist.")
     if not path.is_file():
-        raise InputError(f"{path}: expected a film, found no such file.")
+        raise InputError(f"{path}: expected {what}, found no such file.")
     size = path.stat().st_size
     if size == 0:
-        raise InputError(f"{path}: expected a film, found an empty file.")
-    if size < 1024 and b"annex" in path.read_bytes():
+        raise InputError(f"{path}: expected {what}, found an empty file.")
+    if size < 1024 and b"/annex/objects" in path.read_bytes():
         raise InputError(annexed)
 
 
