@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cinebold.features.framewise import FramewiseExtractor, check_clock, describe_clock
-from cinebold.features.network import class_names
+from cinebold.features.network_options import NetworkOptions
 from cinebold.features.nodes import Layer, check_layer
 from cinebold.features.weights import WeightsSource
 
@@ -33,14 +33,14 @@ LAYERS = {
     "conv5": Layer({"features.11": (256, 13, 13)}),
     "fc6": Layer({"classifier.2": (4096,)}),
     "fc7": Layer({"classifier.5": (4096,)}),
-    "fc8": Layer({"classifier.6": (1000,)}),
+    "fc8": Layer({"classifier.6": (1000,)}, classes="IMAGENET"),
 }
 #: log10(x + 0.01), from the authors' published script that prepares AlexNet features (2017).
 LOG_OFFSET = 0.01
 
 
 @dataclass(frozen=True)
-class AlexNetParameters:
+class AlexNetParameters(NetworkOptions):
     """What is read from the network, and when."""
 
     layer: str = "conv1"  #: conv1 to conv5, fc6, fc7, fc8
@@ -107,8 +107,6 @@ class AlexNet(FramewiseExtractor):
 
     def unprojected_names(self) -> tuple[str, ...]:
         """The layer and a number; classes for fc8."""
-        if self.parameters.layer == "fc8":
-            return class_names("IMAGENET")
         return tuple(
             name.replace(*self.layer.nodes, self.parameters.layer) for name in super().unprojected_names()
         )

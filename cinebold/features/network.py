@@ -12,6 +12,7 @@ import numpy as np
 
 from cinebold.errors import SettingError
 from cinebold.features.accumulation import WindowAccumulator
+from cinebold.features.network_options import YOUNGER, without_defaults
 from cinebold.features.parameters import parameters_from
 from cinebold.features.weights import WeightsSource, find_weights, load_weights
 from cinebold.files import file_sha256
@@ -44,6 +45,7 @@ class NetworkExtractor:
     parameter_kind: ClassVar[type]
     source: ClassVar[WeightsSource]
     batch: ClassVar[Mapping[str, int]]  #: windows that go through the network together, by the kind of device
+    younger: ClassVar[tuple[str, ...]] = YOUNGER  #: parameters whose defaults a fingerprint does not mention
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class NetworkExtractor:
         return {
             "extractor": self.name,
             "version": self.version,
-            "parameters": asdict(self.parameters),
+            "parameters": without_defaults(asdict(self.parameters), self.parameter_kind, self.younger),
             **self.describe(),
             "random_weights": self.weights is None,
             **self.weights_identity(),

@@ -1,8 +1,7 @@
-"""Networks of torchvision that are read at named nodes, whole or pooled, and projected where they are too large."""
+"""Networks that are read at named nodes, whole or pooled, and projected where they are too large."""
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,9 +9,11 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from cinebold.features.network import NetworkExtractor, exact_inference
+from cinebold.features.network import NetworkExtractor, class_names
+from cinebold.features.network_options import NetworkOptions, class_scores, options_of
 from cinebold.features.parameters import require
 from cinebold.features.projection import N_ENTRIES, SparseProjection
+from cinebold.features.shared_network import Reader, SharedNetwork, graph_reader
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,7 @@ class Layer:
 
     nodes: Mapping[str, tuple[int, ...]]
     always_pooled: bool = False  #: averaged over time and places, as the network's head does it
+    classes: str | None = None  #: "KINETICS400" or "IMAGENET" where the numbers are scores of these classes
 
     def n_features(self, spatial: str) -> int:
         """How many numbers a window."""
@@ -38,8 +40,8 @@ class Layer:
 
 
 def check_layer(extractor: str, parameters: Any, layers: Mapping[str, Layer]) -> None:
-    """Raise SettingError unless `layer`, `spatial`, `n_projected` and `projection_seed` of the parameters make
-    sense together."""
+    """Raise SettingError unless `layer`, `spatial`, `n_projected`, `projection_seed` and the options of the network
+    make sense together."""
     require(
         extractor, parameters.layer in layers, f"layer must be one of {', '.join(layers)}", parameters.layer
     )
@@ -59,7 +61,9 @@ def check_layer(extractor: str, parameters: Any, layers: Mapping[str, Layer]) ->
         "projection_seed must not be negative",
         parameters.projection_seed,
     )
-    n_features = layers[parameters.layer].n_features(parameters.spatial)
+    layer = layers[parameters.layer]
+    options_of(parameters).check_options(extractor, parameters.layer, layer.classes is not None)
+    n_features = layer.n_features(parameters.spatial)
     require(
         extractor,
         n_features <= LARGEST or 0 < n_projected < n_features,
@@ -78,13 +82,15 @@ def projection_of(parameters: Any, layer: Layer) -> SparseProjection | None:
 
 
 class NodeExtractor(NetworkExtractor):
-    """A network of torchvision, read at the nodes of one layer.
+    """A network, by default one of torchvision, read at the nodes of one layer.
 
     Extractors of one network, weights and device share one copy of it, and one pass for each batch of frames, so that
     all the layers of a recipe cost little more than the deepest.
     """
 
     n_together: ClassVar[int] = 1  #: windows that one thread of a CPU takes at once
+    reader: ClassVar[Reader] = staticmethod(graph_reader)  #: how the nodes of the network are read
+    prepares_on_device: ClassVar[bool] = False  #: frames are uploaded as bytes and transformed there
 
     def __init__(self, parameters: Any, **where: Any) -> None:
         super().__init__(parameters, **where)
@@ -96,7 +102,7 @@ class NodeExtractor(NetworkExtractor):
         raise NotImplementedError
 
     def official_transform(self) -> Any:
-        """torchvision's preprocessing that belongs to the weights."""
+        """The preprocessing that belongs to the weights, of a picture (3, h, w) uint8; it must not refer to `self`."""
         raise NotImplementedError
 
     def unit_transform(self, activations: np.ndarray) -> np.ndarray:
@@ -107,8 +113,19 @@ class NodeExtractor(NetworkExtractor):
         """Windows of prepared frames as the network takes them."""
         raise NotImplementedError
 
+    def variant(self) -> list[Any]:
+        """What tells networks with the same weights apart that cannot be shared; JSON-able."""
+        return []
+
+    @property
+    def options(self) -> NetworkOptions:
+        """How the network is evaluated."""
+        return options_of(self.parameters)
+
     def unprojected_names(self) -> tuple[str, ...]:
-        """The names of the layer's numbers, or of its channels where it is pooled."""
+        """The classes, or the names of the layer's numbers, or of its channels where it is pooled."""
+        if self.layer.classes is not None:
+            return class_names(self.layer.classes)
         pooled = self.layer.is_pooled(self.parameters.spatial)
         return tuple(
             f"{node} {'channel' if pooled else 'unit'} {index:04d}"
@@ -124,11 +141,11 @@ class NodeExtractor(NetworkExtractor):
         return tuple(f"{self.parameters.layer} projection {index:04d}" for index in range(n_outputs))
 
     def prepare(self, frame: np.ndarray) -> "torch.Tensor":
-        """By torchvision's transform, on the CPU on every device: its roundings differ between them."""
+        """By the official transform; that of torchvision on the CPU on every device: its roundings differ."""
         return self._network.prepared(frame)
 
     def values(self, clips: Sequence[Sequence["torch.Tensor"]]) -> np.ndarray:
-        """The layer's numbers, transformed, pooled or flattened, and projected."""
+        """The layer's numbers, transformed, pooled or flattened, as scores where they are of classes, and projected."""
         activations = self._network.read(clips, self.stacked)
         columns = []
         for node in self.layer.nodes:
@@ -138,93 +155,32 @@ class NodeExtractor(NetworkExtractor):
                 units = units.mean(axis=2)
             columns.append(units.reshape(len(units), -1))
         values = np.concatenate(columns, axis=1)
+        if self.layer.classes is not None:
+            values = class_scores(values, self.options.scores)
         return values if self.projection is None else self.projection.apply(values)
 
-    def _build(self) -> "SharedNetwork":
-        key = json.dumps([self.name, self.weights_identity(), self.device])
+    def _build(self) -> SharedNetwork:
+        options = self.options
+        how = [options.precision, options.channels_last, options.compiled, *self.variant()]
+        key = json.dumps([self.name, self.weights_identity(), self.device, how])
         shared = _SHARED.get(key)
         if shared is None:
-            network = self.loaded().to(self.device)
-            shared = SharedNetwork(network, self.official_transform(), self.device, self.n_together)
+            shared = SharedNetwork(
+                self.loaded().to(self.device),
+                self.official_transform(),
+                self.device,
+                self.n_together,
+                reader=self.reader,
+                options=NetworkOptions(
+                    precision=options.precision,
+                    channels_last=options.channels_last,
+                    compiled=options.compiled,
+                ),
+                prepares_on_device=self.prepares_on_device,
+            )
             _SHARED[key] = shared
         shared.want(self.layer.nodes)
         return shared
-
-
-class SharedNetwork:
-    """One network and those who read it; what the first of them makes of a frame or a batch serves the others."""
-
-    def __init__(self, network: "torch.nn.Module", transform: Any, device: str, n_together: int = 1) -> None:
-        self._network, self._transform, self._device = network, transform, device
-        self._n_together = n_together
-        self._nodes: dict[str, None] = {}
-        self._graph: Any = None
-        self._frame: tuple[Any, Any] = (None, None)  # the last frame, prepared
-        self._batch: tuple[int, list[Any], Any] = (
-            0,
-            [],
-            None,
-        )  # the last: windows, their frames, activations
-
-    def want(self, nodes: Mapping[str, Any]) -> None:
-        """These nodes will be read; what comes after the deepest is not computed."""
-        if set(nodes) - set(self._nodes):
-            self._nodes |= dict.fromkeys(nodes)
-            self._graph, self._batch = None, (0, [], None)
-
-    def prepared(self, frame: np.ndarray) -> "torch.Tensor":
-        """A frame, (h, w, 3) uint8, after the official preprocessing: (3, height, width) float32."""
-        import torch
-
-        if self._frame[0] is not frame:
-            picture = torch.tensor(frame).permute(2, 0, 1)
-            self._frame = (frame, self._transform(picture).to(self._device).contiguous())
-        return self._frame[1]
-
-    def read(self, clips: Sequence[Sequence["torch.Tensor"]], stacked: Any) -> Mapping[str, "torch.Tensor"]:
-        """The activations of all nodes that are wanted, by name, for some windows."""
-        frames = [frame for clip in clips for frame in clip]
-        n_clips, known, activations = self._batch
-        same = (n_clips, len(known)) == (len(clips), len(frames))
-        if not same or any(a is not b for a, b in zip(known, frames, strict=True)):
-            activations = self._evaluated(stacked(clips))
-            self._batch = (len(clips), frames, activations)
-        return activations
-
-    def _evaluated(self, batch: "torch.Tensor") -> Mapping[str, "torch.Tensor"]:
-        """On a CPU in parts of fixed size, a thread each.
-
-        Threads inside a convolution share its sums out in ways that change the last digits with their number.
-        """
-        import torch
-
-        graph = self._traced()
-        if self._device != "cpu":
-            with exact_inference():
-                return graph(batch)
-
-        def evaluate(part: "torch.Tensor") -> Mapping[str, "torch.Tensor"]:
-            with torch.inference_mode():
-                return graph(part)
-
-        n_threads = torch.get_num_threads()
-        try:
-            with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                parts = list(pool.map(evaluate, batch.split(self._n_together)))
-        finally:
-            torch.set_num_threads(n_threads)
-        if len(parts) == 1:
-            return parts[0]
-        return {node: torch.cat([part[node] for part in parts]) for node in self._nodes}
-
-    def _traced(self) -> Any:
-        if self._graph is None:
-            from torchvision.models.feature_extraction import create_feature_extractor
-
-            self._graph = create_feature_extractor(
-                self._network, {node: node for node in self._nodes}, suppress_diff_warning=True
-            )
-        return self._graph
 
 
 _SHARED: WeakValueDictionary[str, SharedNetwork] = WeakValueDictionary()

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cinebold.features.network import Windows, class_names
+from cinebold.features.network import Windows
+from cinebold.features.network_options import NetworkOptions
 from cinebold.features.nodes import Layer, NodeExtractor, check_layer
 from cinebold.features.parameters import require
 from cinebold.features.weights import WeightsSource
@@ -67,7 +68,7 @@ def layers_of(n_frames: int) -> dict[str, Layer]:
     }
     shapes["avgpool"] = (1024, times[3] - 1, 1, 1)
     return {
-        "logits": Layer({"classifier": (400, times[3] - 1, 1, 1)}, always_pooled=True),
+        "logits": Layer({"classifier": (400, times[3] - 1, 1, 1)}, always_pooled=True, classes="KINETICS400"),
         "avgpool": Layer({"avgpool": shapes["avgpool"]}, always_pooled=True),
         "bmd": Layer({node: shapes[node] for node in _BMD}),
         **{node: Layer({node: shapes[node]}) for node in _NODES},
@@ -75,7 +76,7 @@ def layers_of(n_frames: int) -> dict[str, Layer]:
 
 
 @dataclass(frozen=True)
-class S3DParameters:
+class S3DParameters(NetworkOptions):
     """What is read from the network, and when."""
 
     layer: str = "logits"  #: "logits", "avgpool", "bmd" or a node of the network
@@ -164,9 +165,3 @@ class S3D(NodeExtractor):
         import torch
 
         return torch.stack([torch.stack(list(clip), dim=1) for clip in clips])
-
-    def unprojected_names(self) -> tuple[str, ...]:
-        """The node and a number; classes for the logits."""
-        return (
-            class_names("KINETICS400") if self.parameters.layer == "logits" else super().unprojected_names()
-        )
