@@ -7,7 +7,7 @@ import numpy as np
 
 from cinebold.plotting.style import CYCLE, FAINT, INK, MUTED, drawing
 
-_AS_LINES = 8  #: spaces with more columns than this are drawn as an image
+AS_LINES = 8  #: spaces with more columns than this are drawn as an image
 _INCHES_A_LETTER = 0.066  #: at 7.5 points, for names without many wide letters
 _LEAST_LETTERS = 5  #: of a shortened name
 
@@ -38,7 +38,7 @@ def design_figure(
     has_film = np.asarray(has_film, dtype=bool)
     step = float(np.median(np.diff(time_s))) if time_s.size > 1 else 1.0
     left_out = np.zeros(time_s.size, dtype=bool) if keep is None else ~np.asarray(keep, dtype=bool)
-    heights = [0.24] + [0.35 + 0.22 * min(np.shape(values)[1], _AS_LINES) for values in columns.values()]
+    heights = [0.24] + [0.35 + 0.22 * min(np.shape(values)[1], AS_LINES) for values in columns.values()]
     gap, head, foot, left, right, width = 0.16, 0.42, 0.5, 1.45, 0.15, 9.0
     height = head + foot + sum(heights) + gap * len(columns)
     with drawing(out_png, width, height) as figure:
@@ -58,8 +58,8 @@ def design_figure(
         _draw_films(panels[0], films, (width - left - right) / span_s)
         for axes, colour, (space, values) in zip(panels[1:], CYCLE * 8, columns.items(), strict=False):
             labels = list((names or {}).get(space, ())) or [str(i + 1) for i in range(np.shape(values)[1])]
-            _draw_space(
-                axes, time_s, _standardised(np.asarray(values, dtype=float), has_film), labels, colour, step
+            draw_space(
+                axes, time_s, standardised(np.asarray(values, dtype=float), has_film), labels, colour, step
             )
             axes.set_ylabel(space, fontsize=9, fontweight="bold", color=colour)
             axes.yaxis.set_label_coords(-1.3 / (width - left - right), 0.5)
@@ -116,9 +116,16 @@ def _fitting(name: str, inches: float) -> str:
     return f"{stem[: room - 1]}…" if room >= _LEAST_LETTERS else ""
 
 
-def _draw_space(axes, time_s, values, labels, colour: str, step: float) -> None:
+def draw_space(axes, time_s, values, labels, colour: str, step: float) -> None:
+    """Columns in standard units: curves under each other, or an image where they are many.
+
+    Parameters
+    ----------
+    time_s, values : (n_times,), (n_times, n_columns)
+    step : seconds between two times
+    """
     n_columns = values.shape[1]
-    if n_columns > _AS_LINES:
+    if n_columns > AS_LINES:
         extent = (time_s[0] - step / 2, time_s[-1] + step / 2, n_columns - 0.5, -0.5)
         axes.imshow(
             values.T, aspect="auto", cmap="PuOr_r", vmin=-3, vmax=3, extent=extent, interpolation="nearest"
@@ -135,7 +142,7 @@ def _draw_space(axes, time_s, values, labels, colour: str, step: float) -> None:
     axes.set_ylim(-(n_columns - 1) * spacing - 0.75 * spacing, 0.75 * spacing)
 
 
-def _standardised(values: np.ndarray, has_film: np.ndarray) -> np.ndarray:
+def standardised(values: np.ndarray, has_film: np.ndarray) -> np.ndarray:
     """Zero mean and unit variance over the volumes with a film; NaN, which is not drawn, elsewhere."""
     result = np.full(values.shape, np.nan)
     if has_film.any():

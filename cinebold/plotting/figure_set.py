@@ -18,6 +18,11 @@ def figure_path(out_prefix: str | Path, key: str) -> Path:
     return Path(f"{out_prefix}_desc-{key}_figure.png")
 
 
+def listing_path(out_prefix: str | Path) -> Path:
+    """The list of the figures, `<prefix>_desc-figures_report.json`."""
+    return Path(f"{out_prefix}_desc-figures_report.json")
+
+
 @dataclass
 class FigureSet:
     """Draws figures of one analysis and remembers the facts that their captions need.
@@ -28,6 +33,7 @@ class FigureSet:
     out_prefix: str | Path
     made: dict[str, dict[str, Any]] = field(default_factory=dict)  #: key -> numbers for the caption
     not_made: dict[str, str] = field(default_factory=dict)  #: key -> reason
+    about: dict[str, Any] = field(default_factory=dict)  #: what else the list says, of all figures
 
     def draw(
         self, key: str, draw: Callable[..., object], *arguments: Any, facts: Mapping[str, Any], **options: Any
@@ -57,8 +63,9 @@ class FigureSet:
 
     def finish(self) -> list[str]:
         """Write `<prefix>_desc-figures_report.json` and return every file of the set, that one last."""
-        listing = Path(f"{self.out_prefix}_desc-figures_report.json")
-        write_json(listing, {"figures": self.made, "not_made": self.not_made})
+        listing = listing_path(self.out_prefix)
+        about = {"about": self.about} if self.about else {}
+        write_json(listing, {**about, "figures": self.made, "not_made": self.not_made})
         return [*(str(figure_path(self.out_prefix, key)) for key in self.made), str(listing)]
 
 

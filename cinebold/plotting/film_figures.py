@@ -1,0 +1,126 @@
+"""Every figure of one film, and the names under which the report finds them.
+
+Keys (the file is `<prefix>_desc-<key>_figure.png`):
+    filmstrip    pictures at even times, with the cuts
+    courses      time courses of the feature spaces
+
+The list of them, `<prefix>_desc-figures_report.json`, says under "about" whose they are, and holds cuts and scenes.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cinebold.features.scenes import cut_times, names_classes, scenes_between, top_classes
+from cinebold.features.series import FeatureSeries
+from cinebold.features.store import read_features
+from cinebold.files import content_sha256, read_json
+from cinebold.plotting.figure_set import FigureSet, figure_path, listing_path
+from cinebold.plotting.film_courses import PICTURE_HEIGHT, STRIP_WIDTH, courses_figure, filmstrip_figure
+from cinebold.plotting.film_rows import rows_of
+from cinebold.plotting.thumbnails import glimpses
+
+logger = logging.getLogger(__name__)
+
+_VERSION = 1  #: of the drawings: another one draws anew what is there
+_SCENES = 20  #: the longest ones
+_CUTS_LISTED = 2000
+
+
+def ensure_film_figures(
+    film: str | Path,
+    features: Mapping[str, str | Path],
+    *,
+    out_prefix: str | Path,
+    film_name: str,
+    recipe: str,
+) -> list[str]:
+    """Draw the figures of a film unless they are there, and return every file of them, the list last.
+
+    A figure that cannot be drawn is named in the list with the reason; a film of which nothing can be drawn is no
+    error.
+
+    Parameters
+    ----------
+    features : feature space -> stored series
+    film_name, recipe : what the report calls the film, and the analysis
+    """
+    series = {space: read_features(path) for space, path in features.items()}
+    about = {
+        "film": film_name,
+        "recipe": recipe,
+        "key": content_sha256(
+            [_VERSION, {space: one.provenance.get("key") for space, one in series.items()}, film_name]
+        ),
+    }
+    figures = FigureSet(out_prefix, about=about)
+    listing = listing_path(out_prefix)
+    if listing.is_file():
+        found = _read(listing)
+        paths = [figure_path(out_prefix, key) for key in found.get("figures", {})]
+        if found.get("about", {}).get("key") == about["key"] and all(path.is_file() for path in paths):
+            return [*map(str, paths), str(listing)]
+    duration_s = max(one.film_duration_s for one in series.values())
+    low_level = next((one for one in series.values() if one.provenance.get("extractor") == "low_level"), None)
+    pictures = None
+    with figures.attempt("filmstrip"):
+        seen = glimpses(film, strip_width=STRIP_WIDTH, height=PICTURE_HEIGHT, measure_cuts=low_level is None)
+        pictures, low_level = seen.thumbnails, low_level or seen.low_level
+    cuts_s = [] if low_level is None else [round(float(time_s), 3) for time_s in cut_times(low_level)]
+    if low_level is not None:
+        figures.about |= _scenes(series, cuts_s, duration_s)
+    if pictures is not None:
+        facts = {"n_pictures": len(pictures), "n_cuts": len(cuts_s)}
+        figures.draw(
+            "filmstrip", filmstrip_figure, pictures, duration_s, cuts_s, facts=facts, title=film_name
+        )
+    _draw_courses(figures, series, duration_s, cuts_s)
+    return figures.finish()
+
+
+def _draw_courses(
+    figures: FigureSet, series: Mapping[str, FeatureSeries], duration_s: float, cuts_s: Sequence[float]
+) -> None:
+    rows = {space: rows_of(one) for space, one in series.items() if len(one.times_s) > 1}
+    single = [space for space in series if space not in rows]
+    if not rows:
+        figures.skip("courses", "one window stands for the whole film, so there are no time courses")
+        return
+    facts = {"shown": {space: one.what for space, one in rows.items()}, "one_window": single}
+    figures.draw(
+        "courses", courses_figure, rows, duration_s, cuts_s, facts=facts, title="Feature time courses"
+    )
+
+
+def _scenes(
+    series: Mapping[str, FeatureSeries], cuts_s: Sequence[float], duration_s: float
+) -> dict[str, Any]:
+    """Cuts, and the longest scenes with their classes."""
+    classes = {space: one for space, one in series.items() if names_classes(one.names)}
+    scenes = scenes_between(cuts_s, duration_s, _SCENES)
+    best = {space: top_classes(one, scenes) for space, one in classes.items()}
+    return {
+        "n_cuts": len(cuts_s),
+        "cuts_s": list(cuts_s[:_CUTS_LISTED]),
+        "class_spaces": list(classes),
+        "scenes": [
+            {
+                "start_s": round(start_s, 3),
+                "end_s": round(end_s, 3),
+                "classes": {
+                    space: [one | {"score": float(f"{one['score']:.3g}")} for one in best[space][number]]
+                    for space in classes
+                },
+            }
+            for number, (start_s, end_s) in enumerate(scenes)
+        ],
+    }
+
+
+def _read(listing: Path) -> dict[str, Any]:
+    try:
+        content = read_json(listing)
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
