@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cinebold.features.registry import Extractor
+from cinebold.features.registry import Extractor, needs_frames
 from cinebold.features.series import FeatureSeries
 from cinebold.video.decoding import FilmInfo, iterate_frames, probe_film
 
@@ -18,6 +18,8 @@ def extract_features(
     film: str | Path, extractors: Mapping[str, Extractor], *, n_threads: int = 1, progress: bool = False
 ) -> dict[str, FeatureSeries]:
     """Decode a film once and give its frames to all extractors.
+
+    Extractors with `needs_frames = False` get none; where all are such, the film's time table is read and no more.
 
     Parameters
     ----------
@@ -39,24 +41,28 @@ def extract_features(
     for text in info.warnings:
         warnings.warn(text, stacklevel=2)
     accumulators = {key: extractor.start(info) for key, extractor in extractors.items()}
+    watching = [accumulators[key] for key, extractor in extractors.items() if needs_frames(extractor)]
     n_decoded = 0
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for time_s, frame in _with_bar(info, n_threads, progress):
-            for accumulator in accumulators.values():
+        for time_s, frame in _with_bar(info, n_threads, progress) if watching else ():
+            for accumulator in watching:
                 accumulator.add(time_s, frame)
             n_decoded += 1
         series = {key: accumulator.finish() for key, accumulator in accumulators.items()}
     for warning in caught:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    notes = [*info.warnings, *(str(w.message) for w in caught if str(w.message).startswith(info.path))]
-    about = {
-        "film": _about(info, n_decoded),
-        # Without the folder: the same film gives the same bytes wherever it lies.
-        "warnings": [note.replace(info.path, Path(info.path).name) for note in notes],
-    }
     logger.info("%s: %d frames decoded for %s", info.path, n_decoded, ", ".join(extractors))
-    return {key: replace(one, provenance={**one.provenance, **about}) for key, one in series.items()}
+    damage = [str(w.message) for w in caught if str(w.message).startswith(info.path)]
+    finished = {}
+    for key, one in series.items():
+        # What an extractor without frames says does not depend on whom it shared the pass with.
+        about = _about(info, n_decoded if needs_frames(extractors[key]) else None)
+        notes = [*info.warnings, *(damage if needs_frames(extractors[key]) else ())]
+        # Without the folder: the same film gives the same bytes wherever it lies.
+        about["warnings"] = [note.replace(info.path, Path(info.path).name) for note in notes]
+        finished[key] = replace(one, provenance={**one.provenance, **about})
+    return finished
 
 
 def _with_bar(info: FilmInfo, n_threads: int, progress: bool) -> Any:
@@ -68,14 +74,14 @@ def _with_bar(info: FilmInfo, n_threads: int, progress: bool) -> Any:
     return tqdm(frames, total=len(info.pts_s), desc=Path(info.path).name, unit="frame", mininterval=1.0)
 
 
-def _about(info: FilmInfo, n_decoded: int) -> dict[str, Any]:
-    return {
+def _about(info: FilmInfo, n_decoded: int | None) -> dict[str, Any]:
+    about = {
         "width": info.width,
         "height": info.height,
         "rotation_deg": info.rotation_deg,
         "n_frames": len(info.pts_s),
-        "n_frames_decoded": n_decoded,
         "first_frame_s": float(info.pts_s[0]),
         "duration_s": info.duration_s,
         "average_fps": info.average_fps,
     }
+    return {"film": about if n_decoded is None else {**about, "n_frames_decoded": n_decoded}}

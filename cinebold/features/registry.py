@@ -17,6 +17,8 @@ _EXTRACTORS = {
     "slowfast_r50": "cinebold.features.slowfast:SlowFastR50",
     "alexnet": "cinebold.features.alexnet:AlexNet",
     "s3d": "cinebold.features.s3d:S3D",
+    "resnet50": "cinebold.features.resnet50:ResNet50",
+    "mvit_v2_s": "cinebold.features.mvit:MViTv2S",
     "precomputed": "cinebold.features.precomputed:Precomputed",
     "presence": "cinebold.features.presence:Presence",
 }
@@ -74,6 +76,11 @@ def create_extractor(
         random_weights=random_weights,
         seed=seed,
     )
+
+
+def needs_frames(extractor: Extractor) -> bool:
+    """Whether its accumulators look at frames; those of an extractor with `needs_frames = False` get none."""
+    return getattr(extractor, "needs_frames", True)
 
 
 def bound_to(extractor: Extractor, film: str | Path) -> Extractor:

@@ -37,3 +37,14 @@ def test_what_was_wrong_with_the_film_is_in_the_provenance(film, tmp_path):
     assert 1 < series.film_duration_s < 3
     assert np.isfinite(series.values).all()
     assert series.provenance["film"]["n_frames_decoded"] <= series.provenance["film"]["n_frames"] < 100
+
+
+def test_a_film_that_nobody_looks_at_is_not_decoded(moving_film, monkeypatch):
+    presence, low = create_extractor("presence"), create_extractor("low_level")
+    beside = extract_features(moving_film, {"presence": presence, "low": low})["presence"]
+    monkeypatch.setattr(extraction, "iterate_frames", None)  # any call fails
+    alone = extract_features(moving_film, {"presence": presence})["presence"]
+    assert alone.provenance == beside.provenance
+    assert alone.provenance["film"]["n_frames"] == 60
+    assert "n_frames_decoded" not in alone.provenance["film"]
+    np.testing.assert_array_equal(alone.values, 1)
