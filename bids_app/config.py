@@ -19,11 +19,14 @@ from bids_app.fields import (
     HighPassHz,
     Hrf,
     L1Ratio,
+    Millimetres,
     Permutations,
     PermutationScheme,
     Rate,
     Scheme,
     SharedFilms,
+    Trim,
+    Volumes,
     complaint,
     read_toml,
     whole_component_count,
@@ -73,8 +76,12 @@ class Settings(FrozenModel):
     mask: str | None = None
     resolution: Literal["native"] | Annotated[float, Field(ge=0.5, le=20)] | None = None
     nuisance_regressors: str | None = None
+    extra_confounds: str | None = None
     high_pass: HighPassHz | None = None
     dummy_scans: Annotated[int, Field(ge=0)] | None = None
+    trim: Trim | None = None
+    max_fd: Millimetres | None = None
+    min_volumes: Volumes | None = None
     delays: DelaysS | None = None
     hrf: Hrf | None = None
     pca: Literal["none"] | Annotated[float, Field(gt=0), AfterValidator(whole_component_count)] | None = None

@@ -132,7 +132,7 @@ def _analysis(recipe: Recipe) -> str:
     return "\n".join(
         [
             f"  features  {spaces}",
-            f"  BOLD      mask {bold.mask}, {grid} ({bold.interpolation}), confounds {bold.confounds}, high-pass "
+            f"  BOLD      mask {bold.mask}, {grid} ({bold.interpolation}), confounds {bold.confounds_name}, high-pass "
             f"{bold.high_pass_hz:g} Hz, voxels {values}",
             f"  design    {design.low_pass}, {response}, PCA {pca}, standardise {design.standardise}",
             f"  model     {', '.join(model)}",

@@ -36,6 +36,17 @@ def _alphas(value: tuple[float, ...] | None) -> tuple[float, ...] | None:
     return value
 
 
+def _trim(value: str) -> str:
+    """Checked with the repetition time that makes no difference to the form."""
+    from cinebold.bold.volumes import trimmed_volumes
+
+    try:
+        trimmed_volumes(value, 1.0)
+    except SettingError as error:
+        raise ValueError(str(error)) from None
+    return value.replace(" ", "")
+
+
 def _standardise(value: Any) -> Any:
     """True and False are the words of earlier recipes."""
     return {True: "features", False: "none"}[value] if isinstance(value, bool) else value
@@ -64,6 +75,9 @@ Hrf = Literal["none", "spm", "glover"]
 Standardise = Annotated[Literal["features", "volumes", "none"], BeforeValidator(_standardise)]
 Seconds = Annotated[float, Field(ge=0)]
 HighPassHz = Annotated[float, Field(ge=0, lt=0.5)]
+Trim = Annotated[str, AfterValidator(_trim)]
+Millimetres = Annotated[float, Field(gt=0, le=100)]
+Volumes = Annotated[int, Field(ge=1)]
 Permutations = Annotated[int, Field(ge=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 

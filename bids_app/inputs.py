@@ -61,6 +61,7 @@ def collect_participant(
     stimuli_dir: str | Path | None = None,
     stimulus_map: str | Path | None = None,
     mask_kind: str = "gm",
+    extra_confounds: str | None = None,
     database_dir: str | Path | None = None,
 ) -> ParticipantInputs:
     """Everything that belongs to one participant's runs.
@@ -69,6 +70,7 @@ def collect_participant(
     ----------
     participant : label without "sub-".
     mask_kind : "gm" asks for the grey matter map; "brain" or the path of an image do not.
+    extra_confounds : pattern of the runs' further tables, see `confounds_files.extra_confounds_of`.
     database_dir : see `layouts.index_files`.
 
     Raises
@@ -102,7 +104,7 @@ def collect_participant(
         return ParticipantInputs(participant, (), problems=(problem,))
 
     showings = Showings(bids_dir, raw, mapped, search)
-    source = RunSource(fmriprep_dir, derived, showings, needs_grey_matter=mask_kind == "gm")
+    source = RunSource(fmriprep_dir, derived, showings, mask_kind == "gm", extra_confounds)
     candidates = sorted(groups.values(), key=lambda files: _run_order(files[0]))
     left_out, remark = _tasks_to_leave_out([files[0] for files in candidates], showings, selection)
     warnings = [*_unmatched(groups, raw, selection), *remark]

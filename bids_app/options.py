@@ -165,12 +165,20 @@ OPTIONS: tuple[Option, ...] = (
            metavar="gm|brain|none|FILE"),
     Option("resolution", "voxel size of the analysis in mm, or native for the input's grid", ANALYSIS,
            metavar="MM|native"),
-    Option("nuisance_regressors", "confound strategy of nilearn (simple, scrubbing, compcor, ...), none, or a "
-           "comma-separated list of columns", ANALYSIS, short="-p", aliases=("denoise-strategy", "confounds"),
-           metavar="STRATEGY"),
+    Option("nuisance_regressors", "confound strategy of nilearn (simple, scrubbing, compcor, ica_aroma, ...), none, a "
+           "comma-separated list of strategies, columns and patterns, or a YAML file of one's own", ANALYSIS,
+           short="-p", aliases=("denoise-strategy", "confounds"), metavar="STRATEGY|FILE.yml"),
+    Option("extra_confounds", "further regressors, one table for each run: a path in which {sub}, {ses}, {task} and "
+           "{run} stand for the run's", ANALYSIS, metavar="PATTERN"),
     Option("high_pass", "cut-off of the drift filter in Hz; 0 for none", ANALYSIS, kind=float, metavar="HZ"),
     Option("dummy_scans", "volumes to leave out at the start of each run; auto: those that fMRIPrep marked", ANALYSIS,
            kind=integer_or_auto, metavar="auto|N", default="auto"),
+    Option("trim", "what to leave out at the start and at the end of each run, in volumes (2:11) or seconds (4s:22s)",
+           ANALYSIS, metavar="START:END"),
+    Option("max_fd", "leave out runs whose mean framewise displacement is above this", ANALYSIS, kind=float,
+           metavar="MM", default="no limit"),
+    Option("min_volumes", "leave out runs of which fewer volumes are kept", ANALYSIS, kind=int, metavar="N",
+           default="no limit"),
     Option("delays", "delays of the finite impulse response in seconds", ANALYSIS, kind=float, many=True,
            metavar="S", default="the volumes from about 2 to about 8 s"),
     Option("hrf", "a canonical haemodynamic response that the features are convolved with, in place of delays",

@@ -8,6 +8,7 @@ from typing import Any
 
 from bids_app import outputs
 from bids_app.config import Settings
+from bids_app.exclusion import CheckedRuns, check_runs
 from bids_app.fold_plan import planned_folds
 from bids_app.inputs import (
     ParticipantInputs,
@@ -19,7 +20,6 @@ from bids_app.inputs import (
     read_filters,
 )
 from bids_app.recipe import Recipe
-from cinebold.bold.confounds import load_confounds
 from cinebold.errors import InputError, MissingWeightsError, NothingSelectedError
 from workflows.specifications import (
     FeatureExtraction,
@@ -98,6 +98,7 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
                 stimuli_dir=settings.stimuli_dir,
                 stimulus_map=settings.stimulus_map,
                 mask_kind=recipe.bold.mask,
+                extra_confounds=recipe.bold.extra_confounds,
                 database_dir=settings.bids_database_dir,
             )
         except InputError as error:
@@ -105,20 +106,26 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
             if isinstance(error, NothingSelectedError):
                 filtered.append(error)
             continue
-        found = [
-            *inputs.problems,
-            *_confound_problems(inputs, recipe),
-            *_fold_problems(inputs, recipe, settings),
-        ]
+        checked = check_runs(inputs.runs, recipe.bold_preparation, recipe.bold)
+        inputs = replace(inputs, runs=checked.runs)
+        found = [*inputs.problems, *checked.problems]
+        if inputs.runs:
+            found += _fold_problems(inputs, recipe, settings)
         if found:
-            problems[label] = " ".join(text.removeprefix(f"{label}: ") for text in found)
+            problems[label] = " ".join(
+                text.removeprefix(f"{label}: ") for text in [*found, *checked.sentences]
+            )
+        elif checked.excluded and not inputs.runs:
+            problems[label] = f"all runs are left out by rule: {' '.join(checked.sentences)}"
+            filtered.append(NothingSelectedError(f"{label}: {problems[label]}"))
         elif len(inputs.runs) == 1 and recipe.encoding.cross_validation != "leave-one-stimulus-out":
             problems[label] = (
                 f"{label} has one run only ({inputs.runs[0].label}): held-out scores need at least two runs, one to "
                 "train on and one to test, or several films and --cross-validation leave-one-stimulus-out"
             )
+            problems[label] = ". ".join([problems[label], *checked.sentences])
         elif inputs.runs:
-            analyses.append(_participant_analysis(inputs, settings, recipe))
+            analyses.append(_participant_analysis(inputs, checked, settings, recipe))
     if filtered and len(filtered) == len(participants):
         raise filtered[0]
     shown = [p for analysis in analyses for run in analysis.runs for p in run.presentations]
@@ -130,19 +137,6 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
         missing_weights=_missing_weights(settings, recipe),
         fmriprep_dir=fmriprep_dir,
     )
-
-
-def _confound_problems(inputs: ParticipantInputs, recipe: Recipe) -> list[str]:
-    """What is wrong with the confounds of the runs; their tables are small, so they are read before anything runs."""
-    bold, found = recipe.bold, []
-    for run in inputs.runs:
-        try:
-            load_confounds(
-                run.confounds, bold.confounds, dummy_scans=bold.dummy_scans, n_volumes=run.n_volumes
-            )
-        except InputError as error:
-            found.append(f"{run.label}: {error}")
-    return found
 
 
 def _fold_problems(inputs: ParticipantInputs, recipe: Recipe, settings: Settings) -> list[str]:
@@ -158,7 +152,7 @@ def _fold_problems(inputs: ParticipantInputs, recipe: Recipe, settings: Settings
 
 
 def _participant_analysis(
-    inputs: ParticipantInputs, settings: Settings, recipe: Recipe
+    inputs: ParticipantInputs, checked: CheckedRuns, settings: Settings, recipe: Recipe
 ) -> ParticipantAnalysis:
     participant = inputs.participant
     runs = tuple(
@@ -200,7 +194,8 @@ def _participant_analysis(
         figures_prefix=f"sub-{participant}/figures/{name}",
         map_metadata=metadata,
         stat_metadata=outputs.STATISTICS,
-        warnings=tuple(inputs.warnings),
+        warnings=(*inputs.warnings, *(f"sub-{participant}: {text}" for text in checked.sentences)),
+        excluded=checked.excluded,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bids_app.config import Settings
+from bids_app.confounds_files import confounds_files
 from bids_app.fields import FrozenModel, complaint, read_toml
 from bids_app.recipe_tables import (
     BoldTable,
@@ -74,9 +75,10 @@ class Recipe(FrozenModel):
             mask=bold.mask,
             gm_threshold=bold.gm_threshold,
             resolution_mm=bold.resolution_mm,
-            confounds=bold.confounds,
+            confounds=bold.confounds if isinstance(bold.confounds, str) else bold.confounds.strategy,
             high_pass_hz=bold.high_pass_hz or None,
             dummy_scans=bold.dummy_scans,
+            trim=bold.trim,
             axes=bold.axes,
             interpolation=bold.interpolation,
             standardise=bold.standardise,
@@ -160,6 +162,10 @@ _OVERRIDES = {
     ("bold", "confounds"): "nuisance_regressors",
     ("bold", "high_pass_hz"): "high_pass",
     ("bold", "dummy_scans"): "dummy_scans",
+    ("bold", "extra_confounds"): "extra_confounds",
+    ("bold", "trim"): "trim",
+    ("bold", "max_fd_mm"): "max_fd",
+    ("bold", "min_volumes"): "min_volumes",
     ("design", "hrf"): "hrf",
     ("design", "delays_s"): "delays",
     ("design", "pca"): "pca",
@@ -224,6 +230,7 @@ def resolve_recipe(settings: Settings) -> Recipe:
         if not path.is_file():
             raise SettingError(f"--mask: expected gm, brain, none or the path of an image, found {mask!r}")
         content["bold"]["mask"] = str(path)
+    content["bold"] |= confounds_files(content["bold"])
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from bids_app.fields import (
     Alphas,
@@ -14,6 +14,7 @@ from bids_app.fields import (
     HighPassHz,
     Hrf,
     L1Ratio,
+    Millimetres,
     Pca,
     Permutations,
     PermutationScheme,
@@ -23,7 +24,11 @@ from bids_app.fields import (
     Seconds,
     SharedFilms,
     Standardise,
+    Trim,
+    Volumes,
 )
+from cinebold.bold.confounds_strategies import SHORTEST_SEGMENT_VOLUMES, ConfoundStrategy, strategy_of
+from cinebold.errors import SettingError
 
 
 class FeatureTable(FrozenModel):
@@ -32,6 +37,41 @@ class FeatureTable(FrozenModel):
     space: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]+$")]
     extractor: str
     parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class OwnConfounds(FrozenModel):
+    """A strategy of one's own: the table `[bold.confounds]` of a recipe, or a YAML file of the same keys."""
+
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    name: Annotated[str, Field(pattern=r"^[\w -]+$")] = "own"
+    n_compcor: Volumes | None = None
+    fd_threshold_mm: Millimetres | None = None
+    std_dvars_threshold: Annotated[float, Field(gt=0)] | None = None
+    shortest_segment_volumes: Annotated[int, Field(ge=0)] = SHORTEST_SEGMENT_VOLUMES
+
+    @property
+    def strategy(self) -> ConfoundStrategy:
+        """The strategy as the science takes it."""
+        return ConfoundStrategy(**self.model_dump())
+
+
+def _kind_of_confounds(value: Any) -> str:
+    return "in-words" if isinstance(value, str) else "as-table"
+
+
+def _known_confounds(value: str | OwnConfounds) -> str | OwnConfounds:
+    try:
+        strategy_of(value if isinstance(value, str) else ",".join(value.columns))
+    except SettingError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
+ConfoundsChoice = Annotated[
+    Annotated[str, Tag("in-words")] | Annotated[OwnConfounds, Tag("as-table")],
+    Discriminator(_kind_of_confounds),
+    AfterValidator(_known_confounds),
+]
 
 
 class BoldTable(FrozenModel):
@@ -43,16 +83,25 @@ class BoldTable(FrozenModel):
     resolution_mm: ResolutionMm = 3.0
     axes: Literal["input", "world"] = "input"
     interpolation: Literal["linear", "nearest"] = "linear"
-    confounds: str = "simple"
+    confounds: ConfoundsChoice = "simple"
+    extra_confounds: str | None = None
     high_pass_hz: HighPassHz = 0.008
     standardise: bool = True
     dummy_scans: Annotated[int, Field(ge=0)] | None = None
+    trim: Trim | None = None
+    max_fd_mm: Millimetres | None = None
+    min_volumes: Volumes | None = None
 
     @model_validator(mode="after")
     def _a_size_for_new_axes(self) -> "BoldTable":
         if self.axes == "world" and self.resolution_mm is None:
             raise ValueError("axes = world needs a resolution_mm: the input's own grid has the input's axes")
         return self
+
+    @property
+    def confounds_name(self) -> str:
+        """The strategy in a word or a line."""
+        return self.confounds if isinstance(self.confounds, str) else self.confounds.name
 
 
 class DesignTable(FrozenModel):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bids_app.confounds_files import extra_confounds_of
 from bids_app.layouts import IMAGE_EXTENSIONS, BidsFile, inherited, only, run_label
 from bids_app.showings import Showings
 from bids_app.sidecars import ImageHeader, check_content, read_header, read_sidecar, read_timing
@@ -36,6 +37,7 @@ class RunSource:
     derived: tuple[BidsFile, ...]
     showings: Showings
     needs_grey_matter: bool
+    extra_confounds: str | None = None  #: a pattern, see `extra_confounds_of`
 
     def run(self, bold: BidsFile) -> tuple[Run, tuple[str, ...]]:
         """The run of a preprocessed BOLD image, and warnings.
@@ -53,6 +55,11 @@ class RunSource:
             )
         mask = self._brain_mask(bold, header)
         confounds = self._confounds(bold)
+        extra = (
+            None
+            if self.extra_confounds is None
+            else extra_confounds_of(self.extra_confounds, bold.run_entities)
+        )
         grey_matter = self._grey_matter(bold) if self.needs_grey_matter else None
         folder = self.showings.raw_folder(bold)
         raw_jsons = [
@@ -69,6 +76,7 @@ class RunSource:
         derived_inputs = [file.path for file in (bold, mask, confounds, grey_matter) if file is not None]
         raw_inputs = [] if shown.events is None else [shown.events]
         raw_inputs += [Path(presentation.film) for presentation in shown.presentations]
+        raw_inputs += [] if extra is None else [extra]
         run = Run(
             label=run_label(bold),
             entities={
@@ -87,6 +95,7 @@ class RunSource:
             slice_timing_corrected=timing.slice_timing_corrected,
             bold_json=str(own_json[-1].path) if own_json else None,
             events=None if shown.events is None else str(shown.events),
+            extra_confounds=None if extra is None else str(extra),
             sources=(
                 *_bids_uris("fmriprep", self.fmriprep_dir, derived_inputs),
                 *_bids_uris("raw", self.showings.bids_dir, raw_inputs),

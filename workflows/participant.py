@@ -122,6 +122,7 @@ def _run_nodes(
             bold=run.bold,
             brain_mask=run.brain_mask,
             confounds=run.confounds,
+            **({"extra_confounds": run.extra_confounds} if run.extra_confounds else {}),
             run_json=to_json(run),
             preparation_json=to_json(analysis.bold),
             memory_mb=int(1024 * needed_gb),

@@ -7,6 +7,7 @@ seconds, resolutions in mm, frequencies in Hz.
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from cinebold.bold.confounds_strategies import ConfoundStrategy
 from cinebold.encoding.settings import EncodingSettings
 
 Specification = TypeVar("Specification")
@@ -63,9 +64,10 @@ class BoldPreparation:
     mask: str = "gm"  #: "gm", "brain", "none" (the whole grid) or the path of an image
     gm_threshold: float = 0.2
     resolution_mm: float | None = None  #: None: the grid of the input
-    confounds: str = "simple"  #: a nilearn strategy, or "none"
+    confounds: str | ConfoundStrategy = "simple"  #: see `cinebold.bold.confounds.load_confounds`
     high_pass_hz: float | None = 0.008  #: None: fMRIPrep's cosine columns only where the strategy has them
     dummy_scans: int | None = None  #: None: the volumes that fMRIPrep marked
+    trim: str | None = None  #: of both ends of a run: see `cinebold.bold.volumes.trimmed_volumes`
     axes: str = "input"  #: of the grid: "input", or "world" (x to the right, y to the front, z up)
     interpolation: str = "linear"  #: or "nearest"
     standardise: bool = True  #: False: voxels keep their mean and scale
@@ -89,8 +91,19 @@ class Run:
     slice_timing_corrected: bool = False
     bold_json: str | None = None
     events: str | None = None
+    extra_confounds: str | None = None  #: a further table of regressors
     sources: tuple[str, ...] = ()  #: BIDS URIs of the inputs
     design_prefix: str = ""  #: what the names of the run's own outputs start with
+
+
+@dataclass(frozen=True)
+class ExcludedRun:
+    """A run that a rule leaves out."""
+
+    label: str
+    reason: str  #: after "is left out, because "
+    mean_fd_mm: float | None = None
+    n_volumes_kept: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,7 @@ class ParticipantAnalysis:
     map_metadata: dict[str, Any] = field(default_factory=dict)  #: what every map's sidecar says
     stat_metadata: dict[str, Any] = field(default_factory=dict)  #: what it says besides, by `stat-` label
     warnings: tuple[str, ...] = ()  #: what was found while the inputs were read; shown in the report
+    excluded: tuple[ExcludedRun, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, isdefined, traits
 
-from cinebold.bold.confounds import load_confounds
 from cinebold.bold.grid import Grid, target_grid, world_grid
 from cinebold.bold.masks import build_mask
 from cinebold.bold.preparation import prepare_run
 from cinebold.files import save_nifti, write_json
+from workflows.confounds import confounds_of
 from workflows.interfaces.base import StageInputSpec, StageInterface
 from workflows.specifications import BoldPreparation, Run, from_json
 
@@ -57,6 +57,7 @@ class _PrepareInputSpec(StageInputSpec):
     bold = File(exists=True, mandatory=True)
     brain_mask = File(exists=True, mandatory=True)
     confounds = File(exists=True, mandatory=True)
+    extra_confounds = File(exists=True, desc="a further table of regressors")
     mask = File(exists=True, mandatory=True)
     run_json = traits.Str(mandatory=True, desc="a Run")
     preparation_json = traits.Str(mandatory=True, desc="a BoldPreparation")
@@ -81,12 +82,7 @@ class PrepareResponses(StageInterface):
         inputs = self.inputs
         run = from_json(Run, inputs.run_json)
         preparation = from_json(BoldPreparation, inputs.preparation_json)
-        confounds = load_confounds(
-            inputs.confounds,
-            preparation.confounds,
-            dummy_scans=preparation.dummy_scans,
-            n_volumes=run.n_volumes,
-        )
+        confounds = confounds_of(run, preparation)
         mask_image = nib.load(inputs.mask)
         summary = prepare_run(
             bold=inputs.bold,
@@ -103,7 +99,7 @@ class PrepareResponses(StageInterface):
             standardise=preparation.standardise,
         )
         np.save(folder / "keep.npy", confounds.keep)
-        write_json(folder / "summary.json", summary)
+        write_json(folder / "summary.json", summary | confounds.motion())
         return {name: str(folder / name) + ending for name, ending in _PREPARED}
 
 
