@@ -1,7 +1,7 @@
 """The outermost graph of each analysis level."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nipype.pipeline import engine as pe
@@ -9,7 +9,7 @@ from nipype.pipeline import engine as pe
 from workflows.group import init_group_wf
 from workflows.participant import films_of, init_participant_wf
 from workflows.specifications import FeatureExtraction, GroupAnalysis, Hardware, ParticipantAnalysis
-from workflows.stimuli import film_field, init_stimuli_wf
+from workflows.stimuli import drawing_node, film_field, init_stimuli_wf
 
 
 def init_cinebold_wf(
@@ -20,12 +20,20 @@ def init_cinebold_wf(
     extractions: Sequence[FeatureExtraction] = (),
     analyses: Sequence[ParticipantAnalysis] = (),
     group: GroupAnalysis | None = None,
+    film_figures: Mapping[str, str] | None = None,
     progress: bool = False,
 ) -> pe.Workflow:
-    """The films, then the participants that saw them; or the group."""
+    """The films, then the participants that saw them; or the group. `film_figures`: see `init_stimuli_wf`."""
     workflow = pe.Workflow(name=f"cinebold_{recipe}_wf", base_dir=str(work_dir))
     if extractions:
-        stimuli = init_stimuli_wf(extractions, hardware, progress=progress, name=_stimuli_name(analyses))
+        stimuli = init_stimuli_wf(
+            extractions,
+            hardware,
+            progress=progress,
+            recipe=recipe,
+            figures=film_figures,
+            name=_stimuli_name(analyses),
+        )
         workflow.add_nodes([stimuli])
     for analysis in analyses:
         participant = init_participant_wf(analysis, hardware, progress=progress)
@@ -49,6 +57,11 @@ def _stimuli_name(analyses: Sequence[ParticipantAnalysis]) -> str:
 def graphs_of_film(film_name: str, analyses: Sequence[ParticipantAnalysis] = ()) -> list[str]:
     """The nodes whose failure is the failure of a film, in the graph of these analyses."""
     return [f"{_stimuli_name(analyses)}.{film_field(film_name)}"]
+
+
+def graphs_of_film_figures(film_name: str, analyses: Sequence[ParticipantAnalysis] = ()) -> list[str]:
+    """The node whose failure is that of a film's figures alone."""
+    return [f"{_stimuli_name(analyses)}.{drawing_node(film_name)}"]
 
 
 def graphs_of_participant(

@@ -2,13 +2,15 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 
+from cinebold.plotting.figure_set import listing_path
 from workflows.interfaces.features import ExtractFeatures
+from workflows.interfaces.film_figures import DrawFilmFigures
 from workflows.resources import bounded, extraction_gb
 from workflows.specifications import FeatureExtraction, Hardware, to_json
 
@@ -23,14 +25,23 @@ def film_field(film_name: str) -> str:
     return f"film_{readable}_{hashlib.sha256(film_name.encode()).hexdigest()[:8]}"
 
 
+def drawing_node(film_name: str) -> str:
+    """The name of the node that draws a film's figures. It is no part of the film's success or failure."""
+    return f"draw_{film_field(film_name)}"
+
+
 def init_stimuli_wf(
     extractions: Sequence[FeatureExtraction],
     hardware: Hardware,
     *,
     progress: bool = False,
+    recipe: str = "",
+    figures: Mapping[str, str] | None = None,
     name: str = "stimuli_wf",
 ) -> pe.Workflow:
     """Extract features film by film; each film is decoded once for all its feature spaces.
+
+    `figures` says of which films the report shows pictures: film name -> what the figures' paths start with.
 
     Outputs (`outputnode`): one field a film, named by `film_field`, with the list of its stored series.
     """
@@ -58,4 +69,18 @@ def init_stimuli_wf(
             overwrite=None if all(Path(path).is_file() for path in extraction.outputs) else True,
         )
         workflow.connect(extract, "features", outputnode, field)
+        if prefix := (figures or {}).get(extraction.film_name):
+            draw = pe.Node(
+                DrawFilmFigures(
+                    film=extraction.film,
+                    film_name=extraction.film_name,
+                    spaces=[space.name for space in extraction.spaces],
+                    recipe=recipe,
+                    out_prefix=prefix,
+                ),
+                name=drawing_node(extraction.film_name),
+                mem_gb=bounded(1.0, hardware),
+                overwrite=None if listing_path(prefix).is_file() else True,
+            )
+            workflow.connect(extract, "features", draw, "features")
     return workflow
