@@ -10,8 +10,9 @@ from cinebold.design.alignment import to_volumes, volume_times_s
 from cinebold.errors import InputError, MissingWeightsError, SettingError
 from cinebold.features import slowfast
 from cinebold.features.extraction import extract_features
+from cinebold.features.network import class_names
 from cinebold.features.registry import create_extractor, validate_parameters
-from cinebold.features.slowfast import FAST, SLOW, build_slowfast_r50, prepare_frame
+from cinebold.features.slowfast import FAST, RECIPE, SLOW, transform_of_2021
 from cinebold.files import content_sha256
 from cinebold.video.decoding import iterate_frames, probe_film
 
@@ -36,6 +37,20 @@ def official_input(frames):
     return slow[None], fast[None]
 
 
+def library(seed):
+    """pytorchvideo's network, with weights drawn from a seed."""
+    import torch
+
+    from cinebold.features.torchvision_guard import prepare_torchvision
+
+    prepare_torchvision()
+    from pytorchvideo.models.hub import slowfast_r50
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return slowfast_r50(pretrained=False).eval()
+
+
 def test_frame_positions_are_the_official_ones():
     assert FAST.tolist() == [*range(0, 62, 2), 63]
     assert SLOW.tolist() == [0, 4, 8, 13, 17, 22, 26, 31]
@@ -43,42 +58,61 @@ def test_frame_positions_are_the_official_ones():
 
 @pytest.mark.parametrize("size", [(48, 86), (101, 60), (256, 256), (300, 301)])
 def test_prepared_frames_equal_the_recipe(size):
+    import torch
+
     frames = np.random.default_rng(0).integers(0, 256, (64, *size, 3), dtype=np.uint8)
     _, fast = official_input(frames)
     for position in (0, 30, 31):
-        prepared = prepare_frame(frames[FAST[position]])
+        prepared = RECIPE.transform(torch.tensor(frames[FAST[position]]).permute(2, 0, 1))
         np.testing.assert_allclose(prepared.numpy(), fast[0, :, position].numpy(), atol=1e-6)
 
 
 class Recorder:
-    """Stands for the network; remembers its inputs."""
+    """Stands for the network; remembers what its first block gets. Its classes are the mean colours, repeated."""
 
-    def __init__(self):
+    def __init__(self, remember):
         self.inputs = []
+        self.blocks = [lambda pathways: self.first(pathways, remember), *[lambda x: x] * 5, self.classes]
 
-    def __call__(self, pathways):
-        self.inputs.append([pathway.clone() for pathway in pathways])
+    def first(self, pathways, remember):
+        self.inputs.append([remember(pathway).clone() for pathway in pathways])
+        return pathways
+
+    def classes(self, pathways):
         return pathways[1].mean(dim=(2, 3, 4)).repeat(1, 134)[:, :400]
+
+    def to(self, device):
+        return self
 
 
 @pytest.fixture
 def recorder(monkeypatch):
-    network = Recorder()
-    monkeypatch.setattr(slowfast.SlowFastR50, "_build", lambda self: network)
-    return network
+    """With one thread, so that windows come in their order."""
+    import torch
+
+    def use(remember=lambda pathway: pathway):
+        network = Recorder(remember)
+        monkeypatch.setattr(slowfast.SlowFastR50, "loaded", lambda self: network)
+        return network
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield use
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("align", "first"), [("centre", -16.5), ("end", -48.0), ("start", 15.0)])
 def test_windows_hold_the_frames_on_display(film, recorder, monkeypatch, align, first):
     """A film of 24 frames per second, window at 0.5, 1.5, 2.5 s, in batches of two; the edges are repeated."""
     monkeypatch.setitem(slowfast.BATCH, "cpu", 2)
+    network = recorder()
     frames = np.random.default_rng(1).integers(0, 256, (72, 18, 32, 3), dtype=np.uint8)
     path = film("a.mkv", frames, fps=24)
     extractor = create_extractor("slowfast_r50", {"align": align}, random_weights=True)
     series = extract_features(path, {"a": extractor})["a"]
     info = probe_film(path)
     shown = np.array([frame for _, frame in iterate_frames(info)])
-    inputs = [np.concatenate([batch[p].numpy() for batch in recorder.inputs]) for p in (0, 1)]
+    inputs = [np.concatenate([batch[p].numpy() for batch in network.inputs]) for p in (0, 1)]
     assert inputs[0].shape == (3, 3, 8, 256, 256)
     assert inputs[1].shape == (3, 3, 32, 256, 256)
     for window, centre_s in enumerate([0.5, 1.5, 2.5]):
@@ -105,10 +139,7 @@ def test_random_weights_give_what_the_network_gives(moving_film):
     frames = np.array([frame for _, frame in iterate_frames(info)])
     ticks_s = 1.2 + (np.arange(64) - 31.5) / 30
     pathways = official_input(frames[np.clip(np.floor(ticks_s * 25 + 1e-6).astype(int), 0, 59)])
-    state = torch.random.get_rng_state()
-    torch.manual_seed(5)
-    network = build_slowfast_r50().eval()
-    torch.random.set_rng_state(state)
+    network = library(5)
     head_pool = []
     network.blocks[5].register_forward_hook(lambda block, given, output: head_pool.append(output))
     with torch.no_grad():
@@ -132,7 +163,7 @@ def test_kinetics_names_are_those_of_the_label_table(shared_data):
 
     with open(tables[0], newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["name"] for row in rows] == list(slowfast._class_names())
+    assert [row["name"] for row in rows] == list(class_names("KINETICS400"))
 
 
 def test_missing_weights_say_what_was_looked_for_and_where(tmp_path, monkeypatch):
@@ -208,21 +239,12 @@ def prepared_in_2021(frame):
     return ((pixels - 0.45) / 0.225).permute(2, 0, 1)
 
 
-def test_windows_of_2021_hold_consecutive_frames_between_zeros(film, monkeypatch):
+def test_windows_of_2021_hold_consecutive_frames_between_zeros(film, recorder):
     """Around each frame i the frames i - 36, ..., i + 35; zeros where the film has none; every fourth or so of them."""
     import torch
 
     places = slice(None, None, 37)  # a few pixels tell one frame from another
-    inputs = []
-
-    def network(pathways):
-        slow, fast = pathways
-        assert slow.shape == (len(fast), 3, 18, 256, 256)
-        assert fast.shape == (len(fast), 3, 72, 256, 256)
-        inputs.append([pathway[..., places, places].clone() for pathway in pathways])
-        return fast.mean(dim=(2, 3, 4)).repeat(1, 134)[:, :400]
-
-    monkeypatch.setattr(slowfast.SlowFastR50, "_build", lambda self: network)
+    inputs = recorder(lambda pathway: pathway[..., places, places]).inputs
     n_frames = 41
     frames = np.random.default_rng(3).integers(0, 256, (n_frames, 18, 32, 3), dtype=np.uint8)
     path = film("a.mkv", frames, fps=24)
@@ -232,6 +254,7 @@ def test_windows_of_2021_hold_consecutive_frames_between_zeros(film, monkeypatch
     prepared = [prepared_in_2021(frame)[..., places, places] for frame in shown]
     assert len(inputs) == n_frames == len(series.times_s)
     for window, (slow, fast) in enumerate(inputs):
+        assert (slow.shape[:3], fast.shape[:3]) == ((1, 3, 18), (1, 3, 72))
         expected = torch.zeros(fast.shape[1:])
         for position, index in enumerate(range(window - 36, window + 36)):
             if 0 <= index < n_frames:
@@ -246,13 +269,14 @@ def test_windows_of_2021_hold_consecutive_frames_between_zeros(film, monkeypatch
 
 def test_the_scaler_is_bicubic():
     """Against Pillow's: other roundings, the same picture."""
+    import torch
     from PIL import Image
 
     y, x = np.mgrid[:720, :1024]
     frame = np.stack([127 + 100 * np.sin(x / (9 + k)) * np.cos(y / (13 - k)) for k in range(3)], axis=-1)
     frame = frame.astype(np.uint8)
     expected = np.asarray(Image.fromarray(frame).resize((365, 258), Image.Resampling.BICUBIC))[:256, 54:310]
-    ours = slowfast.prepare_frame_of_2021(frame).permute(1, 2, 0).numpy() * 0.225 + 0.45
+    ours = transform_of_2021(torch.tensor(frame).permute(2, 0, 1)).permute(1, 2, 0).numpy() * 0.225 + 0.45
     assert ours.shape == (256, 256, 3)
     assert np.abs(ours * 255 - expected).mean() < 0.5
     assert np.abs(ours * 255 - expected).max() < 6
@@ -262,7 +286,7 @@ def test_the_scaler_is_bicubic():
 def test_boxes_of_one_second_are_the_block_means_of_24_frames(n_frames):
     rule = create_extractor(
         "slowfast_r50", {"windows": "neurohackademy2021"}, random_weights=True
-    ).parameters.window_rule()
+    ).window_rule()
     times_s = rule.times(n_frames / 24)
     assert len(times_s) == n_frames
     values = np.random.default_rng(0).normal(size=(n_frames, 3))
@@ -312,10 +336,7 @@ def test_the_head_of_2021_pools_over_all_frames(film):
     (frame,) = [frame for _, frame in iterate_frames(probe_film(path))]
     fast = torch.zeros(1, 3, 72, 256, 256)
     fast[0, :, 36] = prepared_in_2021(frame)
-    state = torch.random.get_rng_state()
-    torch.manual_seed(5)
-    network = build_slowfast_r50().eval()
-    torch.random.set_rng_state(state)
+    network = library(5)
     with torch.no_grad():
         pathways = [fast[:, :, torch.linspace(0, 71, 18).long()], fast]
         for block in network.blocks[:5]:
