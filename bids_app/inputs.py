@@ -13,6 +13,7 @@ from typing import Any
 from bids_app.datasets import check_raw_dataset, find_fmriprep, fmriprep_version, version_warning
 from bids_app.diagnosis import explain_missing_bold
 from bids_app.events import read_stimulus_map
+from bids_app.film_showings import ShownRun
 from bids_app.layouts import IMAGE_EXTENSIONS, BidsFile, index_files, only, run_label
 from bids_app.run_files import RunSource, is_preprocessed_bold
 from bids_app.selection import Selection, find_participants, read_filters
@@ -26,6 +27,7 @@ __all__ = [
     "Selection",
     "collect_films",
     "collect_participant",
+    "collect_shown",
     "find_fmriprep",
     "find_participants",
     "fmriprep_version",
@@ -134,6 +136,21 @@ def collect_participant(
     )
 
 
+@dataclass(frozen=True)
+class ShownFilms:
+    """What the raw events of a dataset show."""
+
+    runs: tuple[ShownRun, ...]
+    problems: tuple[str, ...]  #: full sentences
+    warnings: tuple[str, ...]
+
+    @property
+    def films(self) -> tuple[tuple[str, str], ...]:
+        """Path and name of each film, sorted by name."""
+        paths = {one.film_name: one.film for run in self.runs for one in run.presentations}
+        return tuple((paths[name], name) for name in sorted(paths))
+
+
 def collect_films(
     bids_dir: str | Path,
     participants: Sequence[str],
@@ -148,16 +165,28 @@ def collect_films(
     films : (path, film name) of each film, sorted by name.
     problems, warnings : full sentences.
     """
+    shown = collect_shown(bids_dir, participants, selection, stimuli_dir, stimulus_map)
+    return shown.films, shown.problems, shown.warnings
+
+
+def collect_shown(
+    bids_dir: str | Path,
+    participants: Sequence[str],
+    selection: Selection,
+    stimuli_dir: str | Path | None = None,
+    stimulus_map: str | Path | None = None,
+) -> ShownFilms:
+    """What the raw events of the participants show, run by run; no derivatives are needed."""
     bids_dir = check_raw_dataset(bids_dir)
     mapped = read_stimulus_map(stimulus_map) if stimulus_map is not None else ()
     search = FilmSearch(bids_dir, None if stimuli_dir is None else Path(stimuli_dir))
     raw = index_files(bids_dir, participants)
     showings = Showings(bids_dir, raw, mapped, search)
-    runs = {file.run_key: file for file in raw if _tells_of_run(file) and selection.has_run(file)}
-    ordered = sorted(runs.values(), key=lambda file: (file.entities["sub"], _run_order(file)))
+    files = {file.run_key: file for file in raw if _tells_of_run(file) and selection.has_run(file)}
+    ordered = sorted(files.values(), key=lambda file: (file.entities["sub"], _run_order(file)))
     left_out, warnings = _tasks_to_leave_out(ordered, showings, selection)
-    problems, films = [], {}
-    if not runs:
+    problems, runs = [], []
+    if not files:
         raise NothingSelectedError(
             f"no run in the raw dataset {bids_dir} fits the filters ({selection.describe_runs()}); "
             "correct them."
@@ -170,12 +199,11 @@ def collect_films(
         except InputError as error:
             problems.append(f"sub-{file.entities['sub']}: {run_label(file)}: {error}")
         else:
-            films.update({presentation.film_name: presentation.film for presentation in shown.presentations})
+            runs.append(ShownRun(file.entities["sub"], run_label(file), shown.presentations))
             warnings.extend(shown.warnings)
     problems.extend(search.problems)
     warnings.extend(_about_films(search))
-    found = tuple((films[name], name) for name in sorted(films))
-    return found, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings))
+    return ShownFilms(tuple(runs), tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)))
 
 
 _RESOLUTION_REMEDY = "choose one with `--output-spaces SPACE:res-RES` (res-native: the one without `res`)"

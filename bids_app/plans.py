@@ -9,12 +9,13 @@ from typing import Any
 from bids_app import outputs
 from bids_app.config import Settings
 from bids_app.exclusion import CheckedRuns, check_runs
+from bids_app.film_showings import ShownRun, runs_of_analyses
 from bids_app.fold_plan import planned_folds
 from bids_app.inputs import (
     ParticipantInputs,
     Selection,
-    collect_films,
     collect_participant,
+    collect_shown,
     find_fmriprep,
     find_participants,
     read_filters,
@@ -39,6 +40,7 @@ class Plan:
     problems: dict[str, str] = field(default_factory=dict)  #: label -> why it is left out
     warnings: tuple[str, ...] = ()
     extractions: tuple[FeatureExtraction, ...] = ()
+    shown: tuple[ShownRun, ...] = ()  #: the runs and their films
     analyses: tuple[ParticipantAnalysis, ...] = ()
     group: GroupAnalysis | None = None
     missing_weights: MissingWeightsError | None = (
@@ -68,16 +70,17 @@ def _selection(settings: Settings) -> Selection:
 def _plan_stimuli(settings: Settings, recipe: Recipe) -> Plan:
     selection = _selection(settings)
     participants = find_participants(settings.bids_dir, None, selection)
-    films, problems, warnings = collect_films(
+    shown = collect_shown(
         settings.bids_dir, participants, selection, settings.stimuli_dir, settings.stimulus_map
     )
-    extractions = _extractions(films, settings, recipe)
+    extractions = _extractions(shown.films, settings, recipe)
     missing_weights = _missing_weights(settings, recipe)
     return Plan(
         labels=tuple(extraction.film_name for extraction in extractions),
-        problems={f"stimuli ({number})": text for number, text in enumerate(problems, 1)},
-        warnings=tuple(warnings),
+        problems={f"stimuli ({number})": text for number, text in enumerate(shown.problems, 1)},
+        warnings=shown.warnings,
         extractions=extractions,
+        shown=shown.runs,
         missing_weights=missing_weights,
     )
 
@@ -134,6 +137,7 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
         problems=problems,
         extractions=_extractions({(p.film, p.film_name) for p in shown}, settings, recipe),
         analyses=tuple(analyses),
+        shown=runs_of_analyses(analyses),
         missing_weights=_missing_weights(settings, recipe),
         fmriprep_dir=fmriprep_dir,
     )

@@ -12,6 +12,7 @@ from typing import Any
 from bids_app import outputs
 from bids_app.config import Settings, settings_toml
 from bids_app.exit_codes import DONE, INVALID_INPUT, SOME_FAILED, USAGE
+from bids_app.film_showings import film_figure_prefixes, write_showings
 from bids_app.machine import hardware_of, read_plugin
 from bids_app.plans import Plan, make_plan
 from bids_app.recipe import Recipe, recipe_toml, resolve_recipe
@@ -31,6 +32,7 @@ class Outcome:
     refused: dict[str, str] = field(default_factory=dict)  #: label -> one sentence; never started
     n_computed: int | None = None  #: steps that ran now, in place of being kept from an earlier run
     notes: tuple[str, ...] = ()
+    complaints: list[str] = field(default_factory=list)  #: what is missing beside the results
 
 
 def run(settings: Settings) -> int:
@@ -67,6 +69,7 @@ def run(settings: Settings) -> int:
     if plan.analyses:
         outputs.claim_model_label(settings.output_dir, recipe)
     outputs.describe_dataset(settings.output_dir, settings.bids_dir, plan.fmriprep_dir)
+    write_showings(settings.output_dir, plan.shown)
     outcome = _execute(plan, settings, recipe, hardware, plugin)
     outcome.refused = plan.problems
     if plan.group is not None and plan.group.missing:
@@ -88,7 +91,12 @@ def _execute(
 ) -> Outcome:
     """Build the graph, run it, and sort what happened by label."""
     # Nipype takes seconds to import: only now that there is something to run.
-    from workflows.base import graphs_of_film, graphs_of_participant, init_cinebold_wf
+    from workflows.base import (
+        graphs_of_film,
+        graphs_of_film_figures,
+        graphs_of_participant,
+        init_cinebold_wf,
+    )
     from workflows.execution import configure_nipype, run_graph
 
     if plan.analyses:
@@ -105,6 +113,8 @@ def _execute(
 
     progress = sys.stderr.isatty() or settings.verbose > 0
     configure_nipype(settings.verbose)
+    films = [extraction.film_name for extraction in plan.extractions]
+    film_figures = film_figure_prefixes(settings.output_dir, films, recipe.label)
     workflow = init_cinebold_wf(
         settings.work_dir,
         hardware,
@@ -112,6 +122,7 @@ def _execute(
         extractions=plan.extractions,
         analyses=plan.analyses,
         group=plan.group,
+        film_figures=film_figures,
         progress=progress,
     )
     execution = run_graph(
@@ -129,6 +140,9 @@ def _execute(
             outcome.done.append(label)
         else:
             outcome.failed[label] = f"{failure} (crash file in {folders[label]})"
+    for film in film_figures:
+        if failure := execution.failure_of(graphs_of_film_figures(film, plan.analyses)):
+            outcome.complaints.append(f"the figures of {film} could not be drawn: {failure}")
     return outcome
 
 
@@ -156,6 +170,7 @@ def _known_labels(settings: Settings) -> list[str]:
 def _close(settings: Settings, outcome: Outcome, reports: bool = True) -> int:
     """Write the pages, validate if asked, print the last summary."""
     pages, complaints = _write_reports(settings, outcome) if reports else ([], [])
+    complaints = [*outcome.complaints, *complaints]
     if settings.validate_output:
         complaints += _validate(settings.output_dir)
     print(_summary(settings, outcome, pages, complaints), file=sys.stderr)
