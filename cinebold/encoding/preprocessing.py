@@ -9,6 +9,8 @@ from cinebold.errors import InputError
 
 #: Components with less than this share of the first one's variance are rounding errors.
 _RANK_TOLERANCE = 1e-10
+#: A feature varies less than this share of its size: rounding errors.
+_CONSTANT = 1e-12
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,9 @@ def fit_reducer(
     PCA features pass as they are, so that a category code stays one. The sign of a component makes its loading of
     the largest magnitude positive.
 
+    A space of one column that never changes while a film is shown says that a film is shown: its scores are 1, and 0
+    where there is none, whatever `standardise` and `pca`.
+
     Parameters
     ----------
     features : (n_samples, n_features) of the training rows with a film
@@ -64,6 +69,8 @@ def fit_reducer(
         raise InputError(
             f"Feature space {name} holds values that are not finite: extract its features again."
         )
+    if n_features == 1 and x[0, 0] and np.ptp(x) <= _CONSTANT * abs(x[0, 0]):
+        return SpaceReducer(np.zeros(1), x[0].copy(), None, np.zeros(0), unit=1.0)
     by_volume = standardise == "volumes"
     if by_volume:
         x = _across_features(x)
@@ -71,7 +78,7 @@ def fit_reducer(
     mean = x.mean(axis=0) if learn else np.zeros(n_features)
     centred = x - x.mean(axis=0)
     deviation = centred.std(axis=0)
-    constant = deviation <= 1e-12 * np.maximum(np.abs(x).max(axis=0), np.finfo(float).tiny)
+    constant = deviation <= _CONSTANT * np.maximum(np.abs(x).max(axis=0), np.finfo(float).tiny)
     if constant.all():
         raise InputError(
             f"Every feature of space {name} is constant over the training rows: there is nothing to fit."

@@ -77,3 +77,15 @@ def test_constant_and_duplicated_features_do_no_harm():
 def test_features_that_teach_nothing_are_refused(features, message):
     with pytest.raises(InputError, match=message):
         fit_reducer(features, 0.9, True, "motion")
+
+
+@pytest.mark.parametrize("standardise", ["features", "volumes", "none"])
+@pytest.mark.parametrize("pca", [None, 0.95])
+def test_one_constant_column_says_that_a_film_is_shown(standardise, pca):
+    column = np.full((6, 1), 3.0)
+    reducer = fit_reducer(column, pca, standardise)
+    scores = reducer.scores(column, np.arange(6) > 1)
+    np.testing.assert_array_equal(scores[:, 0], [0, 0, 1, 1, 1, 1])
+    assert (reducer.n_components, reducer.unit) == (1, 1.0)
+    with pytest.raises(InputError, match="constant over the training rows"):
+        fit_reducer(np.zeros((6, 1)), pca, standardise)

@@ -168,7 +168,7 @@ def path_sums(
 
 def gram_root(gram: np.ndarray) -> np.ndarray:
     """B of shape (rank, n_features) with B'B = gram; columns of any unit count alike in what the rank is."""
-    scale = np.sqrt(np.diag(gram))
+    scale = np.sqrt(np.maximum(np.diag(gram), 0))  # a column of zeros can be below by rounding
     inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
     values, vectors = np.linalg.eigh(inverse[:, np.newaxis] * gram * inverse)
     usable = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0)
