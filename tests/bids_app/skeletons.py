@@ -65,8 +65,9 @@ def build(root: Path, skeleton: Skeleton = Skeleton()) -> tuple[Path, Path]:
 def _write_derivatives(folder: Path, stem: str, skeleton: Skeleton) -> None:
     year, month = (int(part) for part in skeleton.generation.split(".")[:2])
     confounds = "desc-confounds_timeseries" if (year, month) >= (20, 2) else "desc-confounds_regressors"
-    write_text(folder / f"{stem}_{confounds}.tsv", "csf\n" + "0.5\n" * N_VOLUMES)
-    write_json(folder / f"{stem}_{confounds}.json", {})
+    columns, sidecar = confounds_of_generation(year, month)
+    write_table(folder / f"{stem}_{confounds}.tsv", columns)
+    write_json(folder / f"{stem}_{confounds}.json", sidecar)
     for space in skeleton.spaces:
         name = "_".join(piece for piece in (stem, space) if piece)
         write_image(folder / f"{name}_desc-preproc_bold.nii.gz", N_VOLUMES)
@@ -89,6 +90,32 @@ def _write_derivatives(folder: Path, stem: str, skeleton: Skeleton) -> None:
         for space in skeleton.spaces:
             write_image(folder / f"{stem}_{space}_desc-preproc-interpTR1s_bold.nii.gz", 2 * N_VOLUMES)
             write_image(folder / f"{stem}_{space}_desc-preproc-interpTR1s_mask.nii.gz")
+
+
+def confounds_of_generation(year: int, month: int) -> tuple[dict[str, list[Any]], dict[str, Any]]:
+    """Columns and sidecar of a confounds table, named as that fMRIPrep names them; the values are small noise."""
+    motion = [f"{kind}_{axis}" for kind in ("trans", "rot") for axis in "xyz"]
+    names = [
+        f"{name}{expansion}"
+        for name in (*motion, "csf", "white_matter", "global_signal")
+        for expansion in ("", "_derivative1", "_power2", "_derivative1_power2")
+    ]
+    names += ["framewise_displacement", "std_dvars", "cosine00"] + ["csf_wm"] * ((year, month) >= (20, 2))
+    masks = ["combined", "combined", "CSF", "CSF", "WM", "WM"]
+    if year < 21:
+        components = [f"a_comp_cor_{number:02d}" for number in range(6)]
+    else:
+        components = [f"{letter}_comp_cor_{number:02d}" for letter in "acw" for number in range(2)]
+    names += components + ["edge_comp_00"] * (year >= 22) + ["aroma_motion_01"] * ((year, month) < (23, 1))
+    values = np.random.default_rng(0).normal(scale=0.1, size=(N_VOLUMES, len(names))).round(6)
+    columns: dict[str, list[Any]] = {name: list(column) for name, column in zip(names, values.T, strict=True)}
+    columns["framewise_displacement"] = [0.1] * N_VOLUMES
+    columns["std_dvars"] = [1.0] * N_VOLUMES
+    for name in names:
+        if "derivative1" in name or name in ("framewise_displacement", "std_dvars"):
+            columns[name][0] = "n/a"
+    columns["non_steady_state_outlier00"] = [1] + [0] * (N_VOLUMES - 1)
+    return columns, {name: {"Mask": mask} for name, mask in zip(components, masks, strict=True)}
 
 
 def _write_anatomy(fmriprep_dir: Path, participant: str, skeleton: Skeleton) -> None:
@@ -129,6 +156,12 @@ def write_events(path: Path, rows: Iterable[tuple[Any, Any, str]]) -> Path:
     """An events.tsv with onset, duration and stim_file."""
     lines = ["onset\tduration\tstim_file", *("\t".join(map(str, row)) for row in rows)]
     return write_text(path, "\n".join(lines) + "\n")
+
+
+def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> Path:
+    """A tab-separated table with a header."""
+    rows = [list(columns), *zip(*columns.values(), strict=True)]
+    return write_text(path, "".join("\t".join(map(str, row)) + "\n" for row in rows))
 
 
 def write_film(path: Path) -> Path:

@@ -19,13 +19,18 @@ from skeletons import (
 
 from bids_app.inputs import Selection, collect_films, collect_participant
 from cinebold.errors import NothingSelectedError, SettingError
-from workflows.specifications import Run, from_json, to_json
+from workflows.confounds import confounds_of
+from workflows.specifications import BoldPreparation, Run, from_json, to_json
 
 SKELETONS = {
+    "20.0": (Skeleton("20.0.7"), None),
     "20.1": (Skeleton("20.1.3"), None),
     "20.2": (Skeleton("20.2.1"), None),
     "20.2, sessions": (Skeleton("20.2.1", sessions=("01", "02"), anatomy="session"), None),
     "21.0, res-2": (Skeleton("21.0.2", spaces=(f"space-{MNI}_res-2", "space-T1w")), "2"),
+    "22.1": (Skeleton("22.1.1", spaces=(f"space-{MNI}", "space-T1w")), None),
+    "24.1, a task of two sessions": (Skeleton("24.1.1", sessions=("01", "02")), None),
+    "25.2": (Skeleton("25.2.5", sessions=("01",), anatomy="session", spaces=(f"space-{MNI}_res-2",)), "2"),
     "23.2": (Skeleton("23.2.0", participants=("01", "02"), spaces=(f"space-{MNI}", "space-T1w", "")), None),
     "23.2, acquisitions": (
         Skeleton("23.2.0", acquisition="mb4", runs={"movie": ("1",), "clips": ("01", "10")}),
@@ -66,6 +71,15 @@ def test_every_run_has_one_of_each(tmp_path, name):
         assert shown.film == str(bids_dir / "stimuli" / shown.film_name)
         assert from_json(Run, to_json(run)) == run
     assert any("show no film" in warning for warning in inputs.warnings)
+    old = tuple(map(int, skeleton.generation.split(".")[:2])) < (23, 1)
+    for strategy in ("simple", "scrubbing", "compcor", "compcor_separated", *(["ica_aroma"] if old else [])):
+        confounds = confounds_of(inputs.runs[0], BoldPreparation(confounds=strategy))
+        assert confounds.has_cosines and confounds.dropped == {"non_steady_state": 1}
+    separated = confounds_of(inputs.runs[0], BoldPreparation(confounds="compcor_separated")).names[-4:]
+    suffixes = ("a_comp_cor_04", "a_comp_cor_05", "a_comp_cor_02", "a_comp_cor_03")
+    if skeleton.generation >= "21":
+        suffixes = ("w_comp_cor_00", "w_comp_cor_01", "c_comp_cor_00", "c_comp_cor_01")
+    assert separated == suffixes
 
 
 def test_sources_are_bids_uris(tmp_path):

@@ -9,7 +9,7 @@ from bids_app.recipe import recipe_names, resolve_recipe
 from cinebold.encoding.settings import CrossValidation, EncodingSettings
 from cinebold.errors import SettingError
 
-#: The skeleton's confounds are one column.
+#: A dry run, without weights of networks.
 COMMAND = ("--random-weights", "--confounds", "csf", "--resolution", "3", "--dry-run")
 
 
