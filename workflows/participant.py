@@ -77,6 +77,7 @@ def init_participant_wf(
         n_procs=threads,
         mem_gb=bounded(fit_gb(analysis.runs, analysis.bold, encoding.voxel_tile, threads), hardware),
     )
+    fitted = _clips_of_all_runs(workflow, analysis, responses, designs)
     summary = pe.Node(SummariseParticipant(analysis_json=to_json(analysis)), name="summary")
     figures = pe.Node(
         DrawParticipantFigures(
@@ -90,8 +91,9 @@ def init_participant_wf(
     workflow.connect(
         [
             (targets, fit, [("mask", "mask")]),
-            (designs, fit, [("out", "designs")]),
-            (responses, fit, [("out", "responses")]),
+            (targets, summary, [("coverage", "coverage")]),
+            (fitted[0], fit, [(fitted[1], "responses")]),
+            (fitted[2], fit, [(fitted[3], "designs")]),
             (response_summaries, summary, [("out", "responses")]),
             (design_summaries, summary, [("out", "designs")]),
             (design_summaries, fit, [("out", "design_summaries")]),

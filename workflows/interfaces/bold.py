@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, isdefined, traits
 
+from cinebold.bold.coverage import coverage_of_runs
 from cinebold.bold.grid import Grid, target_grid, world_grid
 from cinebold.bold.masks import build_mask
 from cinebold.bold.preparation import prepare_run
@@ -27,6 +28,9 @@ class _TargetsInputSpec(StageInputSpec):
 
 class _TargetsOutputSpec(TraitedSpec):
     mask = File(exists=True, desc="the analysed voxels on the grid of the analysis")
+    coverage = File(
+        exists=True, desc="JSON: the share of the wanted voxels that each run covers, null where unknown"
+    )
 
 
 class DefineTargets(StageInterface):
@@ -42,15 +46,18 @@ class DefineTargets(StageInterface):
         reference = nib.load(inputs.brain_masks[0])
         make_grid = world_grid if preparation.axes == "world" else target_grid
         grid = make_grid(reference.shape[:3], reference.affine, preparation.resolution_mm)
-        mask = build_mask(
-            preparation.mask,
-            grid,
-            brain_masks=list(inputs.brain_masks),
-            gm_probseg=inputs.gm_probseg if isdefined(inputs.gm_probseg) else None,
-            gm_threshold=preparation.gm_threshold,
-        )
+        wanted = {
+            "brain_masks": list(inputs.brain_masks),
+            "gm_probseg": inputs.gm_probseg if isdefined(inputs.gm_probseg) else None,
+            "gm_threshold": preparation.gm_threshold,
+        }
+        mask = build_mask(preparation.mask, grid, **wanted)
+        write_json(folder / "coverage.json", coverage_of_runs(preparation.mask, grid, **wanted))
         image = nib.Nifti1Image(mask.astype(np.uint8), grid.affine)
-        return {"mask": str(save_nifti(folder / "mask.nii.gz", image))}
+        return {
+            "mask": str(save_nifti(folder / "mask.nii.gz", image)),
+            "coverage": str(folder / "coverage.json"),
+        }
 
 
 class _PrepareInputSpec(StageInputSpec):

@@ -32,6 +32,7 @@ class _InputSpec(StageInputSpec):
     analysis_json = traits.Str(mandatory=True, desc="a ParticipantAnalysis")
     responses = InputMultiObject(File(exists=True), mandatory=True, desc="summaries of the prepared runs")
     designs = InputMultiObject(File(exists=True), mandatory=True, desc="summaries of the designs")
+    coverage = File(exists=True, mandatory=True, desc="the share of the wanted voxels that each run covers")
     diagnostics = File(exists=True, mandatory=True)
     model = InputMultiObject(File(exists=True), mandatory=True, desc="tensors and card")
     maps = InputMultiObject(File(exists=True), mandatory=True)
@@ -67,7 +68,13 @@ class SummariseParticipant(StageInterface):
             "recipe": analysis.recipe,
             "space": analysis.space,
             "resolution_label": analysis.resolution_label,
-            "runs": [_run(*found) for found in zip(analysis.runs, responses, designs, strict=True)],
+            "runs": [
+                _run(*found) | {"coverage": coverage}
+                for *found, coverage in zip(
+                    analysis.runs, responses, designs, read_json(inputs.coverage), strict=True
+                )
+            ],
+            "excluded_runs": [asdict(run) for run in analysis.excluded],
             "spaces": _spaces(analysis, designs, read_json(inputs.model[1])["spaces"]),
             "bold": asdict(analysis.bold) | {"resolution_mm": analysis.bold.resolution_mm or "native"},
             "encoding": asdict(analysis.encoding) | {"alphas": fit["diagnostics"]["alphas"]},
