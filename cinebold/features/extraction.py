@@ -3,11 +3,14 @@
 import logging
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cinebold.features.background import frames_ahead, in_background, sharing, torch_threads
 from cinebold.features.registry import Extractor, needs_frames
+from cinebold.features.rows import PartialRows
 from cinebold.features.series import FeatureSeries
 from cinebold.video.decoding import FilmInfo, iterate_frames, probe_film
 
@@ -15,7 +18,12 @@ logger = logging.getLogger(__name__)
 
 
 def extract_features(
-    film: str | Path, extractors: Mapping[str, Extractor], *, n_threads: int = 1, progress: bool = False
+    film: str | Path,
+    extractors: Mapping[str, Extractor],
+    *,
+    n_threads: int = 1,
+    progress: bool = False,
+    partials: Mapping[str, PartialRows] | None = None,
 ) -> dict[str, FeatureSeries]:
     """Decode a film once and give its frames to all extractors.
 
@@ -24,8 +32,10 @@ def extract_features(
     Parameters
     ----------
     extractors : by any key; the series come back under the same keys
-    n_threads : of the decoder
+    n_threads : of the decoder and the extractors together
     progress : show a bar
+    partials : where extractors that can go on keep their rows while they compute, by the same keys; the values of
+        their series stay there
 
     Returns
     -------
@@ -41,14 +51,23 @@ def extract_features(
     for text in info.warnings:
         warnings.warn(text, stacklevel=2)
     accumulators = {key: extractor.start(info) for key, extractor in extractors.items()}
+    for key, rows in (partials or {}).items():
+        if hasattr(accumulators[key], "keep_in"):
+            accumulators[key].keep_in(rows)
     watching = [accumulators[key] for key, extractor in extractors.items() if needs_frames(extractor)]
     n_decoded = 0
-    with warnings.catch_warnings(record=True) as caught:
+    threads = sharing(extractors.values(), n_threads)
+    with warnings.catch_warnings(record=True) as caught, torch_threads(threads.n_computing):
         warnings.simplefilter("always")
-        for time_s, frame in _with_bar(info, n_threads, progress) if watching else ():
-            for accumulator in watching:
-                accumulator.add(time_s, frame)
-            n_decoded += 1
+        if watching:
+            frames = iterate_frames(info, n_threads=threads.n_decoding)
+            if threads.in_background:
+                frames = in_background(frames, frames_ahead(info))
+            with closing(frames):
+                for time_s, frame in _with_bar(frames, info, progress):
+                    for accumulator in watching:
+                        accumulator.add(time_s, frame)
+                    n_decoded += 1
         series = {key: accumulator.finish() for key, accumulator in accumulators.items()}
     for warning in caught:
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
@@ -65,8 +84,7 @@ def extract_features(
     return finished
 
 
-def _with_bar(info: FilmInfo, n_threads: int, progress: bool) -> Any:
-    frames = iterate_frames(info, n_threads=n_threads)
+def _with_bar(frames: Any, info: FilmInfo, progress: bool) -> Any:
     if not progress:
         return frames
     from tqdm import tqdm

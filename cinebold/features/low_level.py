@@ -51,6 +51,7 @@ class LowLevel:
 
     name = "low_level"
     version = 1
+    single_threaded = True
 
     def __init__(self, parameters: LowLevelParameters, **_: Any) -> None:
         self.parameters = parameters
@@ -59,6 +60,11 @@ class LowLevel:
     def check_parameters(given: Mapping[str, Any]) -> LowLevelParameters:
         """The parameters that `given` means; SettingError when it makes no sense."""
         return parameters_from(LowLevelParameters, "low_level", given)
+
+    @staticmethod
+    def layer_sizes() -> dict[str, int]:
+        """Five columns, of no layer."""
+        return {"": len(NAMES)}
 
     def fingerprint(self) -> dict[str, Any]:
         """All that the values depend on besides the film."""

@@ -1,16 +1,20 @@
 """A feature series: what an extractor says about a film, window by window."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from cinebold.features.rows import StoredRows
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureSeries:
     """Features of one film, at times in film time (seconds; 0 is the start of the container)."""
 
-    values: np.ndarray  #: (n_windows, n_features) float32
+    #: (n_windows, n_features) float32; while a series is computed for the store, its rows on disk
+    values: "np.ndarray | StoredRows"
     times_s: np.ndarray  #: (n_windows,) float64: the reference time of each window
     names: tuple[str, ...]  #: one a column, unique
     pad_fraction: np.ndarray  #: (n_windows,) float32: the share of each window that lies outside the film
