@@ -19,3 +19,7 @@ class SettingError(CineboldError):
 
 class MissingWeightsError(SettingError):
     """A network was asked for and its weights are not on this machine."""
+
+
+class DownloadError(CineboldError):
+    """A file that the user asked for could not be downloaded."""

@@ -98,6 +98,11 @@ class MotionEnergy:
         """The parameters that `given` means; SettingError when it makes no sense."""
         return parameters_from(MotionEnergyParameters, "motion_energy", given)
 
+    @staticmethod
+    def layer_sizes() -> dict[str, int]:
+        """The channels of the default parameters, of no layer."""
+        return {"": len(build_filter_bank(MotionEnergyParameters()).names)}
+
     def fingerprint(self) -> dict[str, Any]:
         """All that the values depend on besides the film."""
         return {

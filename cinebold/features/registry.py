@@ -74,7 +74,7 @@ def create_extractor(
     SettingError, MissingWeightsError, InputError
         A parameter or the name is unknown; the weights are not on this machine; they are not the network's.
     """
-    kind = _extractor_class(name)
+    kind = extractor_class(name)
     return kind(
         kind.check_parameters(parameters or {}),
         device=device,
@@ -102,10 +102,11 @@ def extractor_names() -> tuple[str, ...]:
 
 def validate_parameters(name: str, parameters: Mapping[str, Any]) -> None:
     """Raise SettingError when the name or a parameter makes no sense; loads neither torch nor weights."""
-    _extractor_class(name).check_parameters(parameters)
+    extractor_class(name).check_parameters(parameters)
 
 
-def _extractor_class(name: str) -> Any:
+def extractor_class(name: str) -> Any:
+    """The class of an extractor, not yet made; SettingError for another name."""
     if name not in _EXTRACTORS:
         raise SettingError(f"Unknown feature extractor {name!r}; there are {', '.join(_EXTRACTORS)}.")
     module, attribute = _EXTRACTORS[name].split(":")

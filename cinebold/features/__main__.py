@@ -1,0 +1,207 @@
+"""`cinebold-features`: what extractors there are, their weights, and the features of one film without a dataset."""
+
+import argparse
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cinebold.features.catalogue import CatalogueEntry
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, 1 (no download), 2 (usage) or 16 (a film that cannot be used)."""
+    options = _parser().parse_args(arguments)
+
+    from cinebold.errors import CineboldError, InputError, SettingError
+
+    try:
+        return options.command(options)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except CineboldError as error:
+        code = 2 if isinstance(error, SettingError) else 16 if isinstance(error, InputError) else 1
+        return _say(str(error), code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cinebold-features",
+        description="Feature extractors: what there is, their weights, and the features of a single film.",
+        epilog="Exit codes: 0 done; 1 a download failed; 2 usage; 16 the film or a file cannot be used.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="list|fetch|extract")
+
+    listed = commands.add_parser("list", help="extractors, layers, windows, and whether weights are here")
+    listed.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here too")
+    listed.add_argument("--json", action="store_true", help="for programs")
+    listed.set_defaults(command=_list)
+
+    fetched = commands.add_parser("fetch", help="download weights (needs a network)")
+    fetched.add_argument("extractors", nargs="+", metavar="EXTRACTOR")
+    fetched.add_argument("--weights-dir", type=Path, required=True, metavar="DIR", help="where files are put")
+    fetched.set_defaults(command=_fetch)
+
+    extracted = commands.add_parser("extract", help="the features of one film, as an HDF5 file")
+    extracted.add_argument("film", type=Path, metavar="FILM")
+    extracted.add_argument("--extractor", required=True, metavar="NAME")
+    extracted.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="parameters",
+                           help="a parameter of the extractor, as a recipe has it; may be repeated")  # fmt: skip
+    extracted.add_argument("--out", type=Path, required=True, metavar="FILE.h5")
+    extracted.add_argument("--device", default="cpu", metavar="cpu|cuda[:N]", help="default: cpu")
+    extracted.add_argument("--weights-dir", type=Path, metavar="DIR", help="the folder of network weights")
+    extracted.add_argument("--random-weights", action="store_true",
+                           help="run a network with RANDOM weights, to try it out")  # fmt: skip
+    extracted.add_argument(
+        "--random-seed", type=int, default=0, metavar="N", help="of random weights (default 0)"
+    )
+    extracted.add_argument("--nprocs", type=int, metavar="N", help="threads (default: all that may be used)")
+    extracted.set_defaults(command=_extract)
+    return parser
+
+
+def _list(options: argparse.Namespace) -> int:
+    from cinebold.features.catalogue import catalogue
+
+    entries = catalogue(options.weights_dir)
+    if options.json:
+        text = json.dumps([asdict(entry) for entry in entries], indent=2)
+    else:
+        text = "\n".join(_row(entry) for entry in entries)
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def _row(entry: "CatalogueEntry") -> str:
+    """One extractor in a few lines."""
+    columns = (
+        "columns of a file"
+        if entry.n_features is None
+        else f"{entry.n_features:,} column{'s'[: entry.n_features > 1]}"
+    )
+    lines = [f"{entry.name}: {columns}, {_window_words(entry.window)}"]
+    sizes = [f"{layer} {size:,}" for layer, size in entry.layers.items() if layer]
+    if sizes:
+        lines.append(f"  layers (numbers a window): {', '.join(sizes)}; default {entry.default_layer}")
+    if entry.weights_file:
+        lines.append(f"  weights: {entry.weights_file}")
+    elif entry.needs_weights:
+        lines.append(f"  weights: MISSING; {', '.join(entry.weights_names) or 'a checkpoint'}")
+    if entry.problem:
+        lines.append(f"  {entry.problem}")
+    return "\n".join(lines)
+
+
+def _window_words(window: Mapping[str, Any]) -> str:
+    hop = f"every {window.get('hop_s', 0):g} s"
+    if not window:
+        return "at the times of the file"
+    if window.get("rule") == "bins":
+        return f"means {hop}"
+    return f"windows of {window.get('span_s', 0):.3g} s {hop}"
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from cinebold.errors import DownloadError, SettingError
+    from cinebold.features.fetching import fetch_weights
+    from cinebold.features.registry import extractor_class
+
+    sources = {}
+    for name in options.extractors:
+        kind = extractor_class(name)
+        source = getattr(kind, "source", None)
+        if source is None:
+            how = getattr(
+                kind, "download_sentence", f"{name} needs no weights: there is nothing to download."
+            )
+            raise SettingError(how)
+        sources[name] = source
+    failed = 0
+    for name, source in sources.items():
+        try:
+            path, is_new = fetch_weights(source, options.weights_dir, _progress(name))
+        except DownloadError as error:
+            failed = _say(str(error), 1)
+            continue
+        sys.stdout.write(f"{name}: {path} {'downloaded' if is_new else 'was there'}\n")
+    return failed
+
+
+def _progress(name: str) -> Any:
+    """A function that says how far a download is, where somebody looks."""
+    if not sys.stderr.isatty():
+        return lambda n_bytes, n_total: None
+
+    def say(n_bytes: int, n_total: int | None) -> None:
+        of = f" of {n_total / 1e6:.0f}" if n_total else ""
+        sys.stderr.write(f"\r{name}: {n_bytes / 1e6:.0f}{of} MB" + ("\n" if n_bytes == n_total else ""))
+
+    return say
+
+
+def _extract(options: argparse.Namespace) -> int:
+    import warnings
+
+    from cinebold.errors import SettingError
+    from cinebold.features.registry import create_extractor, validate_parameters
+    from cinebold.features.store import ensure_features, read_features
+
+    if options.out.suffix != ".h5":
+        raise SettingError(f"--out must name a file .h5; found {options.out}.")
+    n_threads = options.nprocs or len(os.sched_getaffinity(0))
+    if n_threads < 1:
+        raise SettingError(f"--nprocs must be at least 1; found {options.nprocs}.")
+    parameters = dict(_parameter(text) for text in options.parameters)
+    validate_parameters(options.extractor, parameters)
+    extractor = create_extractor(
+        options.extractor,
+        parameters,
+        device=options.device,
+        weights_dir=None if options.weights_dir is None else str(options.weights_dir),
+        random_weights=options.random_weights,
+        seed=options.random_seed,
+    )
+    if getattr(extractor, "source", None) is not None:
+        import torch
+
+        torch.set_num_threads(n_threads)
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: sys.stderr.write(f"warning: {message}\n")
+        done = ensure_features(
+            options.film, {options.out: extractor}, n_threads=n_threads, progress=sys.stderr.isatty()
+        )
+    series = read_features(options.out)
+    sys.stdout.write(
+        f"{options.out}: {len(series.times_s)} windows x {len(series.names)} features of {series.film_duration_s:g} s"
+        f"{'' if done else ', which were there already'}\n"
+    )
+    if series.provenance.get("random_weights"):
+        _say("RANDOM weights: these features say nothing about a trained network.", 0)
+    return 0
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    """`key=value`, the value as TOML where it is, else as a text."""
+    from cinebold.errors import SettingError
+
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise SettingError(f"--set takes KEY=VALUE, such as hop_s=0.5; found {text!r}.")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
+
+
+def _say(sentence: str, code: int) -> int:
+    sys.stderr.write(f"cinebold-features: {sentence}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
