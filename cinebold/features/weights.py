@@ -58,7 +58,7 @@ def load_weights(network: "torch.nn.Module", path: Path, state_key: str | None =
     InputError
         When the file cannot be read, or its weights are not this network's.
     """
-    state = _read_state(path, state_key)
+    state = read_state(path, state_key)
     wanted = network.state_dict()
     missing, unexpected = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
     if missing or unexpected:
@@ -74,7 +74,8 @@ def load_weights(network: "torch.nn.Module", path: Path, state_key: str | None =
     network.load_state_dict(state)
 
 
-def _read_state(path: Path, state_key: str | None) -> Mapping[str, Any]:
+def read_state(path: Path, state_key: str | None = None) -> Mapping[str, Any]:
+    """The weights of a file by name; see `load_weights`."""
     import pickle
 
     import torch
