@@ -160,8 +160,8 @@ def _log_folders(settings: Settings, recipe: Recipe, labels: Sequence[str]) -> d
 
 def _known_labels(settings: Settings) -> list[str]:
     """What `--reports-only` can make pages of."""
-    if settings.analysis_level == "group":
-        return ["group"]
+    if settings.analysis_level != "participant":
+        return [settings.analysis_level]
     found = sorted(path.parent.name for path in settings.output_dir.glob("sub-*/figures"))
     wanted = settings.participant_label
     return [label for label in found if wanted is None or label.removeprefix("sub-") in wanted]
@@ -181,28 +181,33 @@ def _close(settings: Settings, outcome: Outcome, reports: bool = True) -> int:
 def _write_reports(settings: Settings, outcome: Outcome) -> tuple[list[Path], list[str]]:
     """The pages of this level. A page that cannot be made is a complaint, never a silent success."""
     from bids_app.report.citation import write_citation
+    from bids_app.report.film_pages import write_stimuli_report
     from bids_app.report.pages import write_group_report, write_participant_report
 
+    root = settings.output_dir
+    films_alone = settings.analysis_level == "stimuli"
     pages: list[Path] = []
     complaints: list[str] = []
     bad = {**outcome.refused, **outcome.failed}
-    for label in [*outcome.done, *bad]:
-        if not label.startswith("sub-") and label != "group":
-            continue
+    for label in () if films_alone else (*outcome.done, *bad):
         problems = [bad[label]] if label in bad else []
         try:
             if label == "group":
-                pages.append(write_group_report(settings.output_dir, problems=problems))
-            elif label not in outcome.refused or (settings.output_dir / label).is_dir():
-                page = write_participant_report(
-                    settings.output_dir, label.removeprefix("sub-"), problems=problems
-                )
-                pages.append(page)
+                pages.append(write_group_report(root, problems=problems))
+            elif label not in outcome.refused or (root / label).is_dir():
+                pages.append(write_participant_report(root, label.removeprefix("sub-"), problems=problems))
         except Exception as error:  # the results are there; their page must not take them away
             _log.exception("the report of %s could not be written", label)
             complaints.append(f"the report of {label} could not be written: {error}")
     if pages:
-        write_citation(settings.output_dir)
+        write_citation(root)
+    if settings.analysis_level != "group" and (root / "stimuli").is_dir():
+        problems = [f"{label}: {text}" for label, text in bad.items()] if films_alone else []
+        try:
+            pages.append(write_stimuli_report(root, problems=problems))
+        except Exception as error:
+            _log.exception("the report of the films could not be written")
+            complaints.append(f"the report of the films could not be written: {error}")
     return pages, complaints
 
 

@@ -76,9 +76,9 @@ def collect_analyses(
                 found[directory / path.name.removesuffix(ending)] = None
     analyses = []
     for prefix in sorted(found):
-        summary, problem = _read_object(prefix.with_name(prefix.name + _SUMMARY_ENDING))
-        listing, _ = _read_object(prefix.with_name(prefix.name + _LISTING_ENDING))
-        collected = {s["id"]: _collect_section(s, output_dir, prefix, listing, summary) for s in sections}
+        summary, problem = read_object(prefix.with_name(prefix.name + _SUMMARY_ENDING))
+        listing, _ = read_object(prefix.with_name(prefix.name + _LISTING_ENDING))
+        collected = {s["id"]: collect_section(s, output_dir, prefix, listing, summary) for s in sections}
         analyses.append(AnalysisFiles(prefix.name, summary, problem, collected))
     return analyses
 
@@ -104,13 +104,21 @@ def collect_crashes(output_dir: Path, label: str) -> tuple[list[CrashFile], int]
     return crashes, max(0, len(paths) - _CRASH_FILES)
 
 
-def _collect_section(
+def collect_section(
     section: Mapping[str, Any],
     output_dir: Path,
     prefix: Path,
     listing: Mapping[str, Any],
     summary: Mapping[str, Any],
 ) -> Section:
+    """The figures of one section: those drawn, those listed as not made, and those that should be there.
+
+    Parameters
+    ----------
+    section : as the specification has it
+    prefix : what the paths of the figures start with
+    listing : what was drawn and why something was not, as `FigureSet` wrote it
+    """
     drawn, reasons = (listing.get(name) for name in ("figures", "not_made"))
     listed = isinstance(drawn, dict)
     drawn = drawn if listed else {}
@@ -161,7 +169,7 @@ def _natural(key: str) -> list[str | int]:
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", key)]
 
 
-def _read_object(path: Path) -> tuple[dict[str, Any], str]:
+def read_object(path: Path) -> tuple[dict[str, Any], str]:
     """The JSON object in a file, and the sentence that says why there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

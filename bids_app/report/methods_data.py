@@ -106,15 +106,7 @@ def responses_sentences(summary: Mapping[str, Any]) -> list[str]:
     how = " by their nearest neighbours" if bold.get("interpolation") == "nearest" else ""
     grid = f", resampled to {resolution:g} mm{how}" if is_number(resolution) else ""
     sentences = [f"Responses are the voxels of {mask}{grid}."]
-    strategy = bold.get("confounds")
-    regressed = []
-    if strategy and strategy != "none":
-        extra = {"compcor": "; @behzadi2007", "scrubbing": "; @power2014"}.get(str(strategy), "")
-        version = version_of(summary, "nilearn")
-        regressed.append(
-            f"the confounds of the strategy “{strategy}” of nilearn{version and ' ' + version} "
-            f"[@nilearn; @wang2024{extra}]"
-        )
+    regressed = _confounds(summary, bold)
     # Strategies that bring fMRIPrep's cosines need no others: what each run says is what was done.
     filtered = [run.get("high_pass_hz") for run in mappings_of(summary, "runs")] or [bold.get("high_pass_hz")]
     high_pass = next((value for value in filtered if is_number(value)), None)
@@ -128,7 +120,63 @@ def responses_sentences(summary: Mapping[str, Any]) -> list[str]:
         )
     elif not standardised:
         sentences.append("They were neither cleaned nor standardised.")
+    return [*sentences, *_left_out(summary, bold)]
+
+
+def _confounds(summary: Mapping[str, Any], bold: Mapping[str, Any]) -> list[str]:
+    """What was regressed out of the responses, as the beginning of a list."""
+    chosen = bold.get("confounds")
+    own = mapping_of(bold, "confounds")
+    columns = {name for run in mappings_of(summary, "runs") for name in sequence_of(run, "confound_columns")}
+    counts = sorted({len(sequence_of(run, "confound_columns")) for run in mappings_of(summary, "runs")})
+    if not chosen or (chosen == "none" and not columns):
+        return []
+    entries = [str(entry) for entry in sequence_of(own, "columns")] or [
+        entry.strip() for entry in str(chosen).split(",")
+    ]
+    extra = "; @behzadi2007" * any("comp" in entry for entry in entries)
+    extra += "; @power2014" * bool("scrubbing" in entries or own.get("fd_threshold_mm"))
+    extra += "; @pruim2015" * any("aroma" in entry for entry in entries)
+    version = version_of(summary, "nilearn")
+    if chosen in _OF_NILEARN:
+        return [
+            f"the confounds of the strategy “{chosen}” of nilearn{version and ' ' + version} "
+            f"[@nilearn; @wang2024{extra}]"
+        ]
+    number = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else "".join(map(str, counts))
+    cite = f" [{extra.removeprefix('; ')}]" if extra else ""
+    return [f"{number or 'the'} confounds chosen by the user ({', '.join(entries)}){cite}"]
+
+
+def _left_out(summary: Mapping[str, Any], bold: Mapping[str, Any]) -> list[str]:
+    """Volumes and runs that did not take part."""
+    runs = mappings_of(summary, "runs")
+    counts = [(run.get("n_volumes"), run.get("n_volumes_kept")) for run in runs]
+    sentences = []
+    if counts and all(is_number(n) and is_number(kept) for n, kept in counts):
+        lost, total = sum(n - kept for n, kept in counts), sum(n for n, _ in counts)
+        if lost:
+            sentences.append(
+                f"Of {plural(total, 'volume')}, {lost} ({100 * lost / total:.1f} %) neither trained nor tested a model: "
+                "volumes before the steady state, at trimmed ends or with much motion; features shown at them still "
+                "entered the responses to later volumes."
+            )
+    rules = [
+        words
+        for key, words in (
+            ("max_fd_mm", "a mean framewise displacement above {:g} mm [@power2012]"),
+            ("min_volumes", "fewer than {:g} volumes left"),
+        )
+        if is_number(value := bold.get(key)) and (words := words.format(value))
+    ]
+    if rules:
+        excluded = mappings_of(summary, "excluded_runs")
+        sentences.append(f"Runs with {' or '.join(rules)} were left out ({len(excluded) or 'none'}).")
     return sentences
+
+
+#: Strategies that nilearn has under the same name.
+_OF_NILEARN = ("simple", "scrubbing", "compcor", "ica_aroma")
 
 
 def design_sentences(summary: Mapping[str, Any]) -> list[str]:

@@ -35,7 +35,7 @@ def write_participant_report(
     figure_dirs = [path for path in (output_dir / label).glob("**/figures") if path.is_dir()]
     analyses = collect_analyses(output_dir, figure_dirs, "participant.toml")
     crashes, n_more = collect_crashes(output_dir, label)
-    page = _environment().get_template("participant.html.j2").render(
+    page = page_environment().get_template("participant.html.j2").render(
         title=f"{label}, cinebold", label=label, analyses=[_prepared(analysis) for analysis in analyses],
         problems=list(problems), crashes=crashes, n_more_crashes=n_more,
     )  # fmt: skip
@@ -62,7 +62,7 @@ def write_group_report(
     ]
     analyses = collect_analyses(output_dir, [path for path in figure_dirs if path.is_dir()], "group.toml")
     crashes, n_more = collect_crashes(output_dir, "group")
-    page = _environment().get_template("group.html.j2").render(
+    page = page_environment().get_template("group.html.j2").render(
         title="Group, cinebold", label="Group", analyses=[_prepared(analysis) for analysis in analyses],
         missing=[f"sub-{name.removeprefix('sub-')}" for name in missing], problems=list(problems), crashes=crashes,
         n_more_crashes=n_more,
@@ -97,14 +97,14 @@ def _prepared(analysis: AnalysisFiles) -> dict[str, Any]:
         "random_spaces": [
             s.get("name", "?") for s in _objects(summary.get("spaces")) if s.get("random_weights")
         ],
-        "sections": {key: (section, _arranged(section)) for key, section in analysis.sections.items()},
+        "sections": {key: (section, arranged(section)) for key, section in analysis.sections.items()},
         "shown": [key for key, section in analysis.sections.items() if section.reportlets],
         "methods": paragraphs,
         "references": cited(paragraphs),
     }
 
 
-def _arranged(section: Section) -> list[tuple[Reportlet, str]]:
+def arranged(section: Section) -> list[tuple[Reportlet, str]]:
     """Each figure with its place: "wide", "half" (two share a row) or "beside" (alone, the text at its side)."""
     arranged: list[tuple[Reportlet, str]] = []
     waiting = False  # for a second narrow one
@@ -123,7 +123,8 @@ def _arranged(section: Section) -> list[tuple[Reportlet, str]]:
 
 
 @cache
-def _environment() -> "Environment":
+def page_environment() -> "Environment":
+    """The templates, with the filters that they use."""
     import jinja2
     from markupsafe import Markup
 
@@ -141,6 +142,7 @@ def _environment() -> "Environment":
         "value": _value,
         "words": _words,
         "significant": _significant,
+        "of": _of,
     }
     environment.tests |= {"rows": _are_rows}
     environment.globals["written"] = lambda template, values: Markup(
@@ -160,6 +162,11 @@ def _number(value: Any, digits: int = 3) -> str:
 def _significant(value: Any) -> str:
     """A number of any size, three digits of it."""
     return f"{value:,.3g}" if _is_finite_number(value) else "?"
+
+
+def _of(value: float, whole: float) -> str:
+    """A part of a drawing that is 1000 wide."""
+    return f"{1000 * value / whole:.4g}"
 
 
 def _count(value: Any) -> str:
