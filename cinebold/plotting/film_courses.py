@@ -24,7 +24,7 @@ def filmstrip_figure(
     title: str,
 ) -> Path:
     """Pictures at even times, each in the middle of its part of the film; under them the cuts and the time in s."""
-    head, foot = 0.36, 0.72
+    head, foot = 0.42, 0.72
     height = head + _PICTURE_IN + 0.05 + foot
     width = _WIDTH_IN - _LEFT_IN - _RIGHT_IN
     with drawing(out_png, _WIDTH_IN, height) as figure:
