@@ -200,6 +200,11 @@ def _participant_analysis(
         stat_metadata=outputs.STATISTICS,
         warnings=(*inputs.warnings, *(f"sub-{participant}: {text}" for text in checked.sentences)),
         excluded=checked.excluded,
+        run_rules={
+            name: value
+            for name in ("max_fd_mm", "min_volumes")
+            if (value := getattr(recipe.bold, name)) is not None
+        },
     )
 
 

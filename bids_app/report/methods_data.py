@@ -3,7 +3,15 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bids_app.report.summaries import is_number, mapping_of, mappings_of, plural, sequence_of, version_of
+from bids_app.report.summaries import (
+    is_number,
+    listed,
+    mapping_of,
+    mappings_of,
+    plural,
+    sequence_of,
+    version_of,
+)
 
 
 def inputs_sentences(summary: Mapping[str, Any]) -> list[str]:
@@ -115,7 +123,7 @@ def responses_sentences(summary: Mapping[str, Any]) -> list[str]:
     standardised = bold.get("standardise", True)
     if regressed:
         sentences.append(
-            f"In each run {' and '.join(regressed)} were regressed out"
+            f"In each run {listed(regressed)} were regressed out"
             + (" and each voxel was standardised." if standardised else "; voxels kept their units.")
         )
     elif not standardised:
@@ -127,10 +135,10 @@ def _confounds(summary: Mapping[str, Any], bold: Mapping[str, Any]) -> list[str]
     """What was regressed out of the responses, as the beginning of a list."""
     chosen = bold.get("confounds")
     own = mapping_of(bold, "confounds")
-    columns = {name for run in mappings_of(summary, "runs") for name in sequence_of(run, "confound_columns")}
-    counts = sorted({len(sequence_of(run, "confound_columns")) for run in mappings_of(summary, "runs")})
-    if not chosen or (chosen == "none" and not columns):
-        return []
+    further = any(run.get("extra_confounds") for run in mappings_of(summary, "runs"))
+    found = ["the regressors of a further table"] if further else []
+    if not chosen or chosen == "none":
+        return found
     entries = [str(entry) for entry in sequence_of(own, "columns")] or [
         entry.strip() for entry in str(chosen).split(",")
     ]
@@ -141,11 +149,11 @@ def _confounds(summary: Mapping[str, Any], bold: Mapping[str, Any]) -> list[str]
     if chosen in _OF_NILEARN:
         return [
             f"the confounds of the strategy “{chosen}” of nilearn{version and ' ' + version} "
-            f"[@nilearn; @wang2024{extra}]"
+            f"[@nilearn; @wang2024{extra}]",
+            *found,
         ]
-    number = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else "".join(map(str, counts))
     cite = f" [{extra.removeprefix('; ')}]" if extra else ""
-    return [f"{number or 'the'} confounds chosen by the user ({', '.join(entries)}){cite}"]
+    return [f"the confounds {', '.join(entries)} of fMRIPrep{cite}", *found]
 
 
 def _left_out(summary: Mapping[str, Any], bold: Mapping[str, Any]) -> list[str]:
@@ -157,17 +165,17 @@ def _left_out(summary: Mapping[str, Any], bold: Mapping[str, Any]) -> list[str]:
         lost, total = sum(n - kept for n, kept in counts), sum(n for n, _ in counts)
         if lost:
             sentences.append(
-                f"Of {plural(total, 'volume')}, {lost} ({100 * lost / total:.1f} %) neither trained nor tested a model: "
-                "volumes before the steady state, at trimmed ends or with much motion; features shown at them still "
+                f"Of {plural(total, 'volume')}, {lost} ({100 * lost / total:.1f} %) neither trained nor tested: "
+                "those before the steady state, at trimmed ends or with much motion; features shown at them still "
                 "entered the responses to later volumes."
             )
     rules = [
-        words
+        words.format(bold[key])
         for key, words in (
             ("max_fd_mm", "a mean framewise displacement above {:g} mm [@power2012]"),
             ("min_volumes", "fewer than {:g} volumes left"),
         )
-        if is_number(value := bold.get(key)) and (words := words.format(value))
+        if is_number(bold.get(key))
     ]
     if rules:
         excluded = mappings_of(summary, "excluded_runs")

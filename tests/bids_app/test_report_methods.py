@@ -66,6 +66,13 @@ def test_what_did_not_run_is_not():
         ({"low_pass": "box"}, {"duchon1979"}, set()),
         ({"bold": {"mask": "brain", "confounds": "none"}}, {"nilearn", "wang2024", "behzadi2007"}, set()),
         ({"bold": {"mask": "brain", "confounds": "scrubbing"}}, {"behzadi2007"}, {"power2014"}),
+        ({"bold": {"mask": "brain", "confounds": "ica_aroma"}}, {"behzadi2007"}, {"nilearn", "pruim2015"}),
+        ({"bold": {"mask": "brain", "confounds": "csf,a_comp_cor_0*"}}, {"nilearn", "wang2024"}, {"behzadi2007"}),
+        (
+            {"bold": {"confounds": {"columns": ["motion6"], "fd_threshold_mm": 0.3}, "max_fd_mm": 0.5}},
+            {"behzadi2007", "nilearn"},
+            {"power2012", "power2014"},
+        ),
         ({"spaces": [{"name": "lowlevel", "extractor": "low_level"}]}, {"nishimoto2011", "feichtenhofer2019"}, set()),
         ({"spaces": [{"name": "s", "extractor": "slowfast_r50", "random_weights": True}]}, {"kay2017"}, set()),
         ({"spaces": [{"name": "s", "extractor": "alexnet"}]}, {"kay2017"}, {"krizhevsky2014", "deng2009"}),
@@ -205,3 +212,29 @@ def test_every_reference_can_be_found():
         assert reference.link.startswith("https://")
         assert reference.short and reference.full.endswith((".", "nilearn."))
         assert not set(reference.link) & set("<> ")
+
+
+def test_what_was_left_out_is_counted():
+    runs = [
+        {"n_volumes": 100, "n_volumes_kept": 90, "extra_confounds": "physio.tsv"},
+        {"n_volumes": 100, "n_volumes_kept": 100},
+    ]
+    bold = {
+        "mask": "brain",
+        "confounds": {"name": "mine", "columns": ["motion6", "csf"]},
+        "high_pass_hz": 0.01,
+    }
+    excluded = [{"label": "run-3", "reason": "it moved"}]
+    rules = {"max_fd_mm": 0.5, "min_volumes": 80}
+    text = methods_markdown(BARE | {"runs": runs, "bold": bold | rules, "excluded_runs": excluded})
+    assert (
+        "the confounds motion6, csf of fMRIPrep and the regressors of a further table were regressed out"
+        in text
+    )
+    assert "Of 200 volumes, 10 (5.0 %) neither trained nor tested: those before" in text
+    assert "Runs with a mean framewise displacement above 0.5 mm" in text
+    assert "or fewer than 80 volumes left were left out (1)." in text
+    nothing = methods_markdown(BARE | {"runs": [runs[1]], "bold": {"mask": "brain", "confounds": "none"}})
+    assert (
+        "were left out (" not in nothing and "neither trained" not in nothing and "confounds" not in nothing
+    )

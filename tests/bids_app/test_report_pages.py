@@ -29,6 +29,12 @@ SUMMARY = {
             "confound_columns": ["trans_x", "rot_z"],
             "degrees_of_freedom_lost": 27,
             "tsnr_median": 54.321,
+            "coverage": 0.875,
+            "fd_mean_mm": 0.1234,
+            "fd_max_mm": 1.5,
+            "share_left_out": 0.0625,
+            "volumes_dropped": {"non_steady_state": 2, "scrubbed": 6},
+            "n_constant": 11,
             "films": [{"name": HOSTILE, "onset_s": 8, "duration_s": 100.5, "film_offset_s": 0, "film_duration_s": 101}],
         }
         for i in (1, 2)
@@ -166,8 +172,20 @@ def test_whole_page(output):
     for text in ("1,500", "0.512", "task-movie_run-2", "54.3", "117 / 120", "The film outlasts the run.", "23.2.0",
                  "Values below 0.13 fade out", "q < 0.05", "slowfast50, component 07", "5.1 %"):  # fmt: skip
         assert text in page.text, text
-    assert "RANDOM" not in page.text
+    for text in ("87.5 %", "0.123 / 1.5", "6.2 %", "2 non steady state, 6 scrubbed", "11"):
+        assert text in page.text, text
+    assert "RANDOM" not in page.text and "left out by rule" not in page.text
     assert path.stat().st_size < 2_000_000
+
+
+def test_runs_that_a_rule_left_out_are_named(output):
+    excluded = [
+        {"label": "task-movie_run-3", "reason": "it <b>moved</b>", "mean_fd_mm": 0.7, "n_volumes_kept": 90}
+    ]
+    _summary(output / "sub-01" / "figures", SUMMARY | {"excluded_runs": excluded})
+    page = _Page(write_participant_report(output, "01"))
+    page.check(output)
+    assert "Runs left out by rule" in page.text and "it <b>moved</b>" in page.text
 
 
 FIT = {
