@@ -130,6 +130,7 @@ class ParticipantAnalysis:
     stat_metadata: dict[str, Any] = field(default_factory=dict)  #: what it says besides, by `stat-` label
     warnings: tuple[str, ...] = ()  #: what was found while the inputs were read; shown in the report
     excluded: tuple[ExcludedRun, ...] = ()
+    run_rules: dict[str, float] = field(default_factory=dict)  #: by which runs are left out, with units in their names
 
 
 @dataclass(frozen=True)

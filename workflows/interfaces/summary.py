@@ -76,7 +76,9 @@ class SummariseParticipant(StageInterface):
             ],
             "excluded_runs": [asdict(run) for run in analysis.excluded],
             "spaces": _spaces(analysis, designs, read_json(inputs.model[1])["spaces"]),
-            "bold": asdict(analysis.bold) | {"resolution_mm": analysis.bold.resolution_mm or "native"},
+            "bold": asdict(analysis.bold)
+            | {"resolution_mm": analysis.bold.resolution_mm or "native"}
+            | analysis.run_rules,
             "encoding": asdict(analysis.encoding) | {"alphas": fit["diagnostics"]["alphas"]},
             # Delays are whole volumes: these are the ones that were used, not the ones that were asked for.
             "delays_s": [volumes * analysis.runs[0].tr_s for volumes in _delays(fit["diagnostics"])],
@@ -174,6 +176,7 @@ def _run(run: Run, responses: dict[str, Any], design: dict[str, Any]) -> dict[st
         "slice_timing_corrected": run.slice_timing_corrected,
         **responses,
         "confound_strategy": responses["confounds"],
+        "extra_confounds": None if run.extra_confounds is None else Path(run.extra_confounds).name,
         "films": films,
     }
 
