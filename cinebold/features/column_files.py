@@ -133,15 +133,11 @@ def _read_stim(path: Path, wanted: Sequence[str]) -> _Table:
 
 def _read_text(path: Path, delimiter: str, form: ColumnFormat, wanted: Sequence[str]) -> _Table:
     wanted = (*wanted, form.time_column) if wanted else ()
-    columns, header, lines = _read_table(path, delimiter, None, wanted)
+    times = None if form.sampling_hz else form.time_column
+    columns, header, lines = _read_table(path, delimiter, None, wanted, times)
     times_s = columns.pop(form.time_column, None)
     if form.sampling_hz:
         times_s = form.start_s + np.arange(len(lines)) / form.sampling_hz
-    if times_s is None:
-        raise InputError(
-            f"{path}: expected a column {form.time_column!r} with the times in seconds, found {_some(header)}; "
-            "name it with `time_column`, or give `sampling_hz` (and `start_s`)."
-        )
     names = [name for name in header if name != form.time_column]
     return _Table(columns, times_s, names, "line", lines)
 
@@ -178,7 +174,11 @@ def _read_hdf5(path: Path, form: ColumnFormat) -> _Table:
 
 
 def _read_table(
-    path: Path, delimiter: str, names: Sequence[str] | None, wanted: Sequence[str]
+    path: Path,
+    delimiter: str,
+    names: Sequence[str] | None,
+    wanted: Sequence[str],
+    times: str | None = None,
 ) -> tuple[dict[str, np.ndarray], list[str], list[int]]:
     """Columns of a text file by name, all its names, and the numbers of its lines.
 
@@ -186,6 +186,7 @@ def _read_table(
     ----------
     names : of the columns; None: the first line has them
     wanted : columns to read; empty: all, which then must be numbers
+    times : a column that has to be there
     """
     found: list[np.ndarray] = []
     numbers: list[int] = []
@@ -195,6 +196,11 @@ def _read_table(
             lines = csv.reader(stream, delimiter=delimiter, strict=True)
             if names is None:
                 names = [name.strip() for name in next(lines, [])]
+            if times is not None and times not in names:
+                raise InputError(
+                    f"{path}: expected a column {times!r} with the times in seconds, found {_some(names)}; name it "
+                    "with `time_column`, or give `sampling_hz` (and `start_s`)."
+                )
             _check_names(path, names)
             places = [place for place, name in enumerate(names) if not wanted or name in wanted]
             for row in lines:

@@ -73,8 +73,8 @@ class Precomputed:
     """The columns of a file that belongs to the film; nothing is computed from its frames.
 
     Rows at equal steps stay at their times. Rows at unequal steps are averaged over bins of `hop_s`, each for as
-    long as it stands: to the next row or from the one before (`align`), or half way to both. Rows that end before
-    the film are held to its end, with a warning.
+    long as it stands: to the next row or from the one before (`align`), or half way to both. Where rows begin late
+    or end early, their ends stand for the rest of the film, with a warning.
     """
 
     name = _NAME
@@ -224,6 +224,6 @@ def _check_times(file: Path | None, times_s: np.ndarray, info: FilmInfo) -> None
     if first_s > slack_s or last_s < info.duration_s - slack_s:
         warnings.warn(
             f"{info.path}: the precomputed columns of {file.name if file else '?'} are from {first_s:g} to "
-            f"{last_s:g} s of {info.duration_s:g} s; the nearest row stands for the rest.",
+            f"{last_s:g} s of {info.duration_s:g} s; their ends stand for the rest.",
             stacklevel=2,
         )
