@@ -1,5 +1,6 @@
 """Small films for the extractors, and files of random weights that they load as if they were pretrained."""
 
+import sys
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+sys.path.append(str(Path(__file__).parent))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import multiprocessing
 from dataclasses import replace
 
 import h5py
@@ -148,29 +147,6 @@ def test_a_bad_film_leaves_nothing_behind(tmp_path):
         ensure_features(tmp_path / "bad.mp4", {tmp_path / "a.h5": create_extractor("low_level")})
     assert not (tmp_path / "a.h5").exists()
     assert not (tmp_path / "a.json").exists()
-
-
-def _ensure(film, target, start, results):
-    start.wait()
-    results.put(len(ensure_features(film, {target: create_extractor("low_level")})))
-
-
-@pytest.mark.slow
-def test_eight_processes_at_once_compute_once(moving_film, tmp_path):
-    target = tmp_path / "out" / "a.h5"
-    context = multiprocessing.get_context("fork")
-    start, results = context.Event(), context.Queue()
-    workers = [context.Process(target=_ensure, args=(moving_film, target, start, results)) for _ in range(8)]
-    for worker in workers:
-        worker.start()
-    start.set()
-    computed = [results.get(timeout=60) for _ in workers]
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    assert sorted(computed) == [0] * 7 + [1]
-    assert sorted(path.name for path in target.parent.iterdir()) == ["a.h5", "a.json"]
-    assert read_features(target).values.shape == (5, 5)
 
 
 def test_values_are_float32_in_chunks_with_checksums(series, tmp_path):
