@@ -12,7 +12,7 @@ _PICTURE_IN = 0.49
 #: How much room a strip has, in heights of a picture; and that height in pixels.
 STRIP_WIDTH = (_WIDTH_IN - _LEFT_IN - _RIGHT_IN) / _PICTURE_IN
 PICTURE_HEIGHT = 96
-_MOST_LINES = 60  #: with more cuts, they are marked in the strip alone
+MOST_LINES = 60  #: with more cuts, they are marked in the strip alone
 
 
 def filmstrip_figure(
@@ -93,7 +93,7 @@ def courses_figure(
             axes.tick_params(labelbottom=last, bottom=last)
             axes.spines["left"].set_visible(False)
             axes.spines["bottom"].set_visible(last)
-            if len(cuts_s) <= _MOST_LINES:
+            if len(cuts_s) <= MOST_LINES:
                 for cut_s in cuts_s:
                     axes.axvline(cut_s, color=INK, linewidth=0.5, alpha=0.4)
             if last:

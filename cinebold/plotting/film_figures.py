@@ -17,7 +17,13 @@ from cinebold.features.series import FeatureSeries
 from cinebold.features.store import read_features
 from cinebold.files import content_sha256, read_json
 from cinebold.plotting.figure_set import FigureSet, figure_path, listing_path
-from cinebold.plotting.film_courses import PICTURE_HEIGHT, STRIP_WIDTH, courses_figure, filmstrip_figure
+from cinebold.plotting.film_courses import (
+    MOST_LINES,
+    PICTURE_HEIGHT,
+    STRIP_WIDTH,
+    courses_figure,
+    filmstrip_figure,
+)
 from cinebold.plotting.film_rows import rows_of
 from cinebold.plotting.thumbnails import glimpses
 
@@ -71,7 +77,8 @@ def ensure_film_figures(
     if low_level is not None:
         figures.about |= _scenes(series, cuts_s, duration_s)
     if pictures is not None:
-        facts = {"n_pictures": len(pictures), "n_cuts": len(cuts_s)}
+        bin_s = None if low_level is None else low_level.provenance["parameters"]["hop_s"]
+        facts = {"n_pictures": len(pictures), "n_cuts": len(cuts_s), "bin_s": bin_s}
         figures.draw(
             "filmstrip", filmstrip_figure, pictures, duration_s, cuts_s, facts=facts, title=film_name
         )
@@ -87,7 +94,12 @@ def _draw_courses(
     if not rows:
         figures.skip("courses", "one window stands for the whole film, so there are no time courses")
         return
-    facts = {"shown": {space: one.what for space, one in rows.items()}, "one_window": single}
+    facts = {
+        "shown": {space: one.what for space, one in rows.items()},
+        "one_window": single,
+        "with_components": any("components" in one.what for one in rows.values()),
+        "with_cuts": 0 < len(cuts_s) <= MOST_LINES,
+    }
     figures.draw(
         "courses", courses_figure, rows, duration_s, cuts_s, facts=facts, title="Feature time courses"
     )

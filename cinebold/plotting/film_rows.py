@@ -1,7 +1,7 @@
 """What a figure shows of a feature series: its columns, its strongest classes, or its principal components."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +31,7 @@ class Rows:
     @property
     def are_curves(self) -> bool:
         """Curves, or the rows of a heat map."""
-        return self.what == "columns"
+        return self.what.startswith("its columns")
 
     def draw(self, axes: "Axes", colour: str) -> None:
         """In standard units over the film; a heat map ends at three of them on both sides."""
@@ -62,10 +62,14 @@ def rows_of(series: FeatureSeries) -> Rows:
         raise ValueError("one window stands for the whole film, so there is no time course")
     times_s, values = _averaged(series)
     if values.shape[1] <= AS_LINES:
-        return Rows(tuple(series.names), times_s, values, "columns")
-    if names_classes(series.names):
-        return _classes(series.names, times_s, values)
-    return _components(times_s, values)
+        rows = Rows(tuple(series.names), times_s, values, "its columns")
+    elif names_classes(series.names):
+        rows = _classes(series.names, times_s, values)
+    else:
+        rows = _components(times_s, values)
+    if len(times_s) == len(series.times_s):
+        return rows
+    return replace(rows, what=f"{rows.what}, {len(series.times_s):,} windows averaged to {len(times_s)}")
 
 
 def _classes(names: Sequence[str], times_s: np.ndarray, values: np.ndarray) -> Rows:
