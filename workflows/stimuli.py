@@ -49,9 +49,10 @@ def init_stimuli_wf(
     fields = [film_field(extraction.film_name) for extraction in extractions]
     outputnode = pe.Node(IdentityInterface(fields=fields), name="outputnode")
     on_gpu = hardware.device.startswith("cuda")
-    # Films beside each other use the processors better than threads inside one film.
-    share = max(1, hardware.n_procs // max(1, len(extractions)))
-    threads = 1 if on_gpu else min(hardware.omp_nthreads, share)
+    # Films beside each other use the processors better than threads inside one film; a GPU takes one after the other,
+    # and the threads decode for it.
+    share = hardware.n_procs if on_gpu else max(1, hardware.n_procs // max(1, len(extractions)))
+    threads = min(hardware.omp_nthreads, share)
     for field, extraction in zip(fields, extractions, strict=True):
         extract = pe.Node(
             ExtractFeatures(

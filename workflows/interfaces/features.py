@@ -36,6 +36,10 @@ def extract(extraction_json: str, device: str, n_threads: int, progress: bool) -
         n_threads=n_threads,
         progress=progress,
         sidecar={"Sources": list(extraction.sources)},
+        dtypes={
+            output: space.store_dtype
+            for space, output in zip(extraction.spaces, extraction.outputs, strict=True)
+        },
     )
     return list(extraction.outputs)
 
