@@ -65,7 +65,7 @@ class Recipe(FrozenModel):
     @property
     def feature_spaces(self) -> tuple[FeatureSpace, ...]:
         """The feature spaces, as the workflows take them."""
-        return tuple(FeatureSpace(t.space, t.extractor, dict(t.parameters)) for t in self.features)
+        return tuple(FeatureSpace(t.space, t.extractor, dict(t.parameters), t.store_dtype) for t in self.features)
 
     @property
     def bold_preparation(self) -> BoldPreparation:

@@ -38,6 +38,7 @@ class FeatureTable(FrozenModel):
     extractor: str
     parameters: dict[str, Any] = Field(default_factory=dict)
 
+    store_dtype: Literal["float32", "float16"] = "float32"
 
 class OwnConfounds(FrozenModel):
     """A strategy of one's own: the table `[bold.confounds]` of a recipe, or a YAML file of the same keys."""

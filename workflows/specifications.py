@@ -32,6 +32,7 @@ class FeatureSpace:
     extractor: str  #: registered extractor, e.g. "motion_energy"
     parameters: dict[str, Any] = field(default_factory=dict)
 
+    store_dtype: str = "float32"  #: or "float16": how the values are stored
 
 @dataclass(frozen=True)
 class Hardware:
