@@ -20,6 +20,9 @@ from cinebold.errors import InputError, SettingError
 #: float32 resolves 1e-7 of a value: what varies less than this against its size does not vary.
 CONSTANT = 1e-6
 
+#: Voxels that are cleaned at once: a thousand volumes of them, in float64, stay near to the processor.
+TILE = 256
+
 
 @dataclass(frozen=True, eq=False)
 class VoxelQuality:
@@ -43,7 +46,7 @@ def clean_responses(
     tr_s: float,
     high_pass_hz: float | None = None,
     *,
-    voxel_tile: int = 4096,
+    voxel_tile: int = TILE,
     standardise: bool = True,
 ) -> np.ndarray:
     """Regress drift and confounds out and z-score each voxel, in place.
@@ -136,21 +139,24 @@ def clean_tile(
 
     All in float64: the mean of a BOLD series is a hundred times its standard deviation.
     """
-    values = tile[keep].astype(np.float64)  # (n_kept, n_tile)
-    size = np.sqrt((values**2).mean(axis=0))
+    everything = bool(keep.all())
+    values = (tile if everything else tile[keep]).astype(np.float64, order="C")  # (n_kept, n_tile)
+    squares = np.empty_like(values)
     mean = values.mean(axis=0)
     values -= mean
-    raw_sd = np.sqrt((values**2).mean(axis=0))
-    values -= basis @ (basis.T @ values)
-    values -= values.mean(axis=0)
-    sd = np.sqrt((values**2).mean(axis=0))
+    raw_sd = np.sqrt(np.square(values, out=squares).mean(axis=0))
+    values -= np.matmul(basis, basis.T @ values, out=squares)
+    sd = np.sqrt(np.square(values, out=squares).mean(axis=0))
     # `not >` is also true of NaN.
-    constant = ~(sd > CONSTANT * size)
+    constant = ~(sd > CONSTANT * np.hypot(mean, raw_sd))
     if standardise:
         values /= np.where(constant, np.nan, sd)
     else:
         values += np.where(constant, np.nan, mean)
     tsnr = np.where(constant, np.nan, mean / raw_sd)
-    tile[keep] = values
-    tile[~keep] = np.where(constant, np.nan, 0)
+    if everything:
+        tile[:] = values
+    else:
+        tile[keep] = values
+        tile[~keep] = np.where(constant, np.nan, 0)
     return VoxelQuality(constant, tsnr)

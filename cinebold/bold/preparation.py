@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from cinebold.bold.cleaning import clean_tile, nuisance_basis
+from cinebold.bold.cleaning import nuisance_basis
 from cinebold.bold.confounds import Confounds
+from cinebold.bold.extraction import write_clean_responses
 from cinebold.bold.grid import Grid, grids_equal
 from cinebold.bold.reading import BoldImage, load_volume
-from cinebold.bold.resampling import mask_resample_operator
-from cinebold.bold.source import RunSource, VolumeSource
+from cinebold.bold.source import RunSource
+from cinebold.bold.volume_source import VolumeSource
 from cinebold.errors import InputError
 from cinebold.files import atomic_path
 
@@ -33,6 +34,7 @@ def prepare_run(
     progress: bool = False,
     nuisance_npy: str | Path | None = None,
     standardise: bool = True,
+    smoothing_mm: float | None = None,
 ) -> dict[str, Any]:
     """Write the cleaned responses of a run.
 
@@ -52,7 +54,8 @@ def prepare_run(
     out_npy : (n_volumes, n_targets) float32, C order; targets in the order of `mask`'s True voxels
     nuisance_npy : where to write what was regressed out, (n_volumes, rank) float64 with orthonormal columns, zero in
         the volumes that are left out (`RunDesign.nuisance`)
-    interpolation : "linear" or "nearest"
+    interpolation : "linear", "nearest" or "cubic"
+    smoothing_mm : full width at half maximum of a Gaussian, on the grid of the series; None: not smoothed
     standardise : z-score the voxels; False: they keep their mean and units, and only what the confounds and the
         filter bring is regressed out, nothing where there are neither
 
@@ -70,9 +73,8 @@ def prepare_run(
     image = BoldImage(bold)
     _check_confounds(image.path, image.n_volumes, confounds)
     _check_brain_mask(image, brain_mask)
-    operator = mask_resample_operator(image.grid, grid_target, mask, interpolation=interpolation)
     return prepare_responses(
-        VolumeSource(image, operator, interpolation=interpolation),
+        VolumeSource(image, grid_target, mask, interpolation=interpolation, smoothing_mm=smoothing_mm),
         confounds,
         tr_s=tr_s,
         high_pass_hz=high_pass_hz,
@@ -112,8 +114,16 @@ def prepare_responses(
     basis = nuisance_basis(confounds.values, confounds.keep, tr_s, high_pass_hz if own_cosines else None)
     n_targets = source.n_targets
     with atomic_path(out_npy) as path:
-        _extract(source, confounds.keep, path, memory_mb, progress)
-        constant, tsnr = _clean(path, basis, confounds.keep, memory_mb, standardise)
+        quality = write_clean_responses(
+            source,
+            basis,
+            confounds.keep,
+            path,
+            memory_mb=memory_mb,
+            standardise=standardise,
+            progress=progress,
+        )
+        constant = quality.constant
         if constant.all():
             raise InputError(
                 f"Nothing varies in {source.path} inside the mask ({n_targets} {source.targets_name}); are the "
@@ -139,7 +149,7 @@ def prepare_responses(
         "confound_columns": list(confounds.names),
         "degrees_of_freedom_lost": removed.shape[1],
         "high_pass_hz": high_pass_hz if own_cosines else None,
-        "tsnr_median": float(np.nanmedian(tsnr)),
+        "tsnr_median": float(np.nanmedian(quality.tsnr)),
         "standardised": standardise,
         **source.description,
     }
@@ -163,60 +173,3 @@ def _check_brain_mask(image: BoldImage, brain_mask: str | Path | None) -> None:
             f"The brain mask {brain_mask} (shape {values.shape}{same}) is on another grid than its BOLD "
             f"series {image.path} (shape {image.shape3d}); give the mask of the same space and resolution."
         )
-
-
-def _extract(source: RunSource, keep: np.ndarray, path: Path, memory_mb: float, progress: bool) -> None:
-    """Write the source's stream into a .npy file."""
-    n_volumes, n_targets = source.n_volumes, source.n_targets
-    n_rows = int(np.clip(memory_mb * 2**20 / 2 // (source.bytes_per_volume + 4 * n_targets), 1, 16))
-    never = np.ones(n_targets, bool)  # not finite in any kept volume so far
-    first_bad = np.full(n_targets, -1)  # the first kept volume in which a target is not finite
-    with open(path, "wb") as stream:
-        header = {"descr": "<f4", "fortran_order": False, "shape": (n_volumes, n_targets)}
-        np.lib.format.write_array_header_1_0(stream, header)
-        for start, rows in _with_progress(source, n_rows, progress):
-            for row, values in enumerate(rows):
-                if keep[start + row]:
-                    finite = np.isfinite(values)
-                    never &= ~finite
-                    first_bad[~finite & (first_bad < 0)] = start + row
-            rows.astype("<f4", copy=False).tofile(stream)
-    sometimes = (first_bad >= 0) & ~never
-    if sometimes.any():
-        volume = first_bad[sometimes].min() + 1
-        raise InputError(
-            f"{source.path} has NaN or infinite values inside the mask, first in volume {volume} of "
-            f"{n_volumes} ({sometimes.sum()} of {n_targets} {source.targets_name} are affected); preprocess the "
-            "run again."
-        )
-
-
-def _with_progress(source: RunSource, n_rows: int, progress: bool) -> Any:
-    blocks = source.blocks(n_rows)
-    if not progress:
-        return blocks
-    from tqdm import tqdm
-
-    return tqdm(
-        blocks, total=-(-source.n_volumes // n_rows), desc=source.path.name, unit="block", leave=False
-    )
-
-
-def _clean(
-    path: Path, basis: np.ndarray, keep: np.ndarray, memory_mb: float, standardise: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Clean the responses in their file, tile by tile of voxels; returns (constant, tsnr), (n_targets,) "
-    "each."""
-    n_volumes, n_targets = np.lib.format.open_memmap(path, mode="r").shape
-    # A tile is there once as float32 and up to three times as float64.
-    width = int(np.clip(memory_mb * 2**20 // (n_volumes * 28), 1, 4096))
-    qualities = []
-    for start in range(0, n_targets, width):
-        # A new map each time: pages of the last tile leave the memory with it.
-        responses = np.lib.format.open_memmap(path, mode="r+")
-        tile = np.array(responses[:, start : start + width])
-        qualities.append(clean_tile(tile, basis, keep, standardise=standardise))
-        responses[:, start : start + width] = tile
-        del responses
-    constant = np.concatenate([quality.constant for quality in qualities])
-    return constant, np.concatenate([quality.tsnr for quality in qualities])

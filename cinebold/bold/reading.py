@@ -1,35 +1,20 @@
-"""NIfTI volumes, read once and in order: gzip by ISA-L, one block of volumes in memory at a time."""
+"""NIfTI volumes, read once and in order: gzip by ISA-L, one block of volumes in memory while the next is read."""
 
-import gzip
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
 
-import nibabel
 import numpy as np
 
 from cinebold.bold.grid import Grid
+from cinebold.bold.headers import NiftiHeader, read_header
+from cinebold.bold.streams import ByteStream, count_readable_bytes, is_gzip, stream_errors
+from cinebold.bold.streams import require_content as require_content
 from cinebold.errors import InputError
-
-#: A git-annex pointer is a short text; a real image is never this small.
-LONGEST_POINTER_BYTES = 32 * 1024
-
-
-@dataclass(frozen=True)
-class _Header:
-    shape: tuple[int, ...]
-    affine: np.ndarray
-    zooms: tuple[float, ...]
-    dtype: np.dtype
-    offset: int
-    slope: float
-    intercept: float
 
 
 class BoldImage:
-    """A 4-D NIfTI file (.nii or .nii.gz) as a stream of float32 volumes.
+    """A 4-D NIfTI file (.nii or .nii.gz) as a stream of volumes.
 
     Only the header is read here. Voxels are flattened as they lie in the file, x fastest (Fortran order), the
     order of the columns of `mask_resample_operator`: nothing is transposed on the way.
@@ -41,6 +26,7 @@ class BoldImage:
 
     Attributes
     ----------
+    header : what is needed of the header, its warnings included
     shape3d : (n_x, n_y, n_z)
     affine : (4, 4), voxel indices to mm
     n_volumes : number of volumes
@@ -54,17 +40,18 @@ class BoldImage:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        header = _read_header(self.path)
-        if len(header.shape) != 4:
+        self.header: NiftiHeader = read_header(self.path)
+        shape = self.header.shape
+        if len(shape) != 4:
             raise InputError(
-                f"A BOLD series has 4 dimensions, but {self.path} has shape {header.shape}; give the "
+                f"A BOLD series has 4 dimensions, but {self.path} has shape {shape}; give the "
                 "preprocessed series (desc-preproc_bold), not a mask, a reference image or a map."
             )
-        self.shape3d: tuple[int, int, int] = header.shape[:3]
-        self.n_volumes: int = header.shape[3]
-        self.affine = header.affine
-        self.voxel_sizes_mm: tuple[float, ...] = header.zooms[:3]
-        self._header = header
+        self.shape3d: tuple[int, int, int] = shape[:3]
+        self.n_volumes: int = shape[3]
+        self.affine = self.header.affine
+        self.voxel_sizes_mm: tuple[float, ...] = self.header.zooms[:3]
+        self._n_voxels = int(np.prod(self.shape3d))
 
     @property
     def grid(self) -> Grid:
@@ -73,78 +60,75 @@ class BoldImage:
 
     @property
     def bytes_per_volume(self) -> int:
-        """What one volume needs while it is read: as stored and as float32."""
-        return int(np.prod(self.shape3d)) * (self._header.dtype.itemsize + 4)
+        """What one volume needs while it is read: as stored, the next one too, and as float32."""
+        return self._n_voxels * (2 * self.header.dtype.itemsize + 4)
 
     def blocks(self, n_volumes_per_block: int) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (index of the first volume, (n, n_voxels) float32) in order of time.
 
         The rows are a view of one buffer that the next block overwrites: copy what is to be kept. Values are
-        not looked at, NaN included; `prepare_run` judges those inside the mask.
+        not looked at, NaN included; `prepare_responses` judges those inside the mask.
 
         Raises
         ------
         InputError : the file ends early or its compression is damaged; the message names the volume.
         """
-        header = self._header
-        n_voxels = int(np.prod(self.shape3d))
+        values = np.empty((min(max(1, n_volumes_per_block), self.n_volumes), self._n_voxels), np.float32)
+        for start, stored in self.stored_blocks(n_volumes_per_block):
+            block = values[: len(stored)]
+            block[:] = stored
+            yield start, self.header.scale(block)
+
+    def stored_blocks(self, n_volumes_per_block: int) -> Iterator[tuple[int, np.ndarray]]:
+        """As `blocks`, but values as they are stored, in the file's type and byte order, neither converted nor scaled.
+
+        Compressed files are read ahead by one block in a thread; others are mapped into memory block by block, so that
+        only what is looked at is read.
+        """
         n_rows = min(max(1, n_volumes_per_block), self.n_volumes)
-        values = np.empty((n_rows, n_voxels), np.float32)
-        plain = header.dtype == np.dtype("=f4")
-        stored = values if plain else np.empty((n_rows, n_voxels), header.dtype)
-        with _open(self.path) as stream:
-            self._fill(stream, np.empty(header.offset, np.uint8))
-            for start in range(0, self.n_volumes, n_rows):
-                n = min(n_rows, self.n_volumes - start)
-                for row in range(n):
-                    self._fill(stream, stored[row].view(np.uint8))
-                    if not plain:
-                        values[row] = stored[row]
-                    if header.slope != 1:
-                        values[row] *= np.float32(header.slope)
-                    if header.intercept != 0:
-                        values[row] += np.float32(header.intercept)
-                yield start, values[:n]
-            self._check_end(stream)
+        return self._decompressed(n_rows) if is_gzip(self.path) else self._mapped(n_rows)
 
-    def _fill(self, stream: BinaryIO, target: np.ndarray) -> None:
-        filled = 0
-        while filled < len(target):
+    def _mapped(self, n_rows: int) -> Iterator[tuple[int, np.ndarray]]:
+        header = self.header
+        per_volume = self._n_voxels * header.dtype.itemsize
+        if self.path.stat().st_size < header.offset + self.n_volumes * per_volume:
+            raise self._broken("the file ends there")
+        for start in range(0, self.n_volumes, n_rows):
+            shape = (min(n_rows, self.n_volumes - start), self._n_voxels)
+            # A new map each time: pages of the last block leave the memory with it.
+            yield start, np.memmap(self.path, header.dtype, "r", header.offset + start * per_volume, shape)
+
+    def _decompressed(self, n_rows: int) -> Iterator[tuple[int, np.ndarray]]:
+        buffers = [np.empty((n_rows, self._n_voxels), self.header.dtype) for _ in range(2)]
+        sizes = [min(n_rows, self.n_volumes - start) for start in range(0, self.n_volumes, n_rows)]
+        with ByteStream(self.path) as stream, ThreadPoolExecutor(1) as reader:
+            self._fill(stream, np.empty(self.header.offset, np.uint8))
+            waiting = reader.submit(self._fill, stream, buffers[0][: sizes[0]])
+            for block, size in enumerate(sizes):
+                waiting.result()
+                if block + 1 < len(sizes):
+                    following = buffers[(block + 1) % 2][: sizes[block + 1]]
+                    waiting = reader.submit(self._fill, stream, following)
+                yield block * n_rows, buffers[block % 2][:size]
             try:
-                n = stream.readinto(memoryview(target)[filled:])
-            except (EOFError, OSError, _gzip_error()) as error:
+                stream.check_end()
+            except stream_errors() as error:
                 raise self._broken(str(error)) from error
-            if not n:
-                raise self._broken("the file ends there")
-            filled += n
 
-    def _check_end(self, stream: BinaryIO) -> None:
-        # Reading past the last volume makes gzip compare its checksum.
+    def _fill(self, stream: ByteStream, target: np.ndarray) -> None:
         try:
-            while stream.read(1 << 16):
-                pass
-        except (EOFError, OSError, _gzip_error()) as error:
+            stream.fill(memoryview(target.reshape(-1).view(np.uint8)))
+        except stream_errors() as error:
             raise self._broken(str(error)) from error
 
     def _broken(self, reason: str) -> InputError:
-        n_whole = min(self._count_whole_volumes(), self.n_volumes - 1)
+        per_volume = self._n_voxels * self.header.dtype.itemsize
+        n_whole = max(0, count_readable_bytes(self.path) - self.header.offset) // per_volume
         return InputError(
-            f"{self.path} should hold {self.n_volumes} volumes but breaks off at volume {n_whole + 1} "
-            f"({reason}); it was probably not copied or downloaded whole: get it again."
+            f"{self.path} should hold {self.n_volumes} volumes but breaks off at volume "
+            f"{min(n_whole, self.n_volumes - 1) + 1} ({reason}); it was probably not copied or downloaded whole: "
+            "get it again."
         )
-
-    def _count_whole_volumes(self) -> int:
-        """How many volumes a damaged file still gives, by the slower gzip that returns every byte before "
-        "the break."""
-        n_bytes = 0
-        try:
-            with (gzip.open if _is_gzip(self.path) else open)(self.path, "rb") as stream:
-                while chunk := stream.read1(1 << 16):
-                    n_bytes += len(chunk)
-        except (EOFError, OSError, zlib.error):
-            pass
-        per_volume = int(np.prod(self.shape3d)) * self._header.dtype.itemsize
-        return max(0, n_bytes - self._header.offset) // per_volume
 
 
 def load_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -156,110 +140,18 @@ def load_volume(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     affine : (4, 4)
     """
     path = Path(path)
-    header = _read_header(path)
+    header = read_header(path)
     if len(header.shape) < 3 or any(n != 1 for n in header.shape[3:]):
         raise InputError(f"A mask or tissue map has 3 dimensions, but {path} has shape {header.shape}.")
     shape = header.shape[:3]
-    raw = bytearray(int(np.prod(shape)) * header.dtype.itemsize)
-    with _open(path) as stream:
-        try:
-            stream.read(header.offset)
-            filled = 0
-            while filled < len(raw) and (n := stream.readinto(memoryview(raw)[filled:])):
-                filled += n
-            stream.read()
-        except (EOFError, OSError, _gzip_error()) as error:
-            raise InputError(f"{path} cannot be read to its end ({error}); get the file again.") from error
-    if filled < len(raw):
-        raise InputError(
-            f"{path} should hold {len(raw)} bytes of data but ends after {filled}; get the file again."
-        )
-    values = np.frombuffer(raw, header.dtype).reshape(shape, order="F").astype(np.float32)
-    if header.slope != 1:
-        values *= np.float32(header.slope)
-    return values + np.float32(header.intercept), header.affine
-
-
-def require_content(path: str | Path) -> Path:
-    """The path again, when a file with content is there; an InputError that says what is there instead, "
-    "when not."""
-    path = Path(path)
-    if path.is_symlink() and not path.exists():
-        target = str(path.readlink())
-        if "annex" in target:
-            raise _annex_pointer(path)
-        raise InputError(f"{path} is a link to {target}, which does not exist.")
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
-    size = path.stat().st_size
-    if size == 0:
-        raise InputError(f"{path} is empty (0 bytes); get the file again.")
-    if size < LONGEST_POINTER_BYTES:
-        with open(path, "rb") as stream:
-            if b"/annex/objects/" in stream.readline(4096)[:4096]:
-                raise _annex_pointer(path)
-    return path
-
-
-def _annex_pointer(path: Path) -> InputError:
-    return InputError(
-        f"{path} is a git-annex pointer, not the file; get its content with `datalad get` or `git annex get`."
-    )
-
-
-def _open(path: Path) -> BinaryIO:
-    """The uncompressed bytes of a file."""
-    if not _is_gzip(path):
-        return open(path, "rb")
-    from isal import igzip
-
-    return igzip.open(path, "rb")
-
-
-def _is_gzip(path: Path) -> bool:
-    """Whether a file is gzip is told by its first bytes, not by its name."""
-    with open(path, "rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"
-
-
-def _gzip_error() -> type[Exception]:
-    from isal import isal_zlib
-
-    return isal_zlib.error
-
-
-def _read_header(path: Path) -> _Header:
-    require_content(path)
+    raw = np.empty(int(np.prod(shape)), header.dtype)
     try:
-        with _open(path) as stream:
-            size = int.from_bytes(stream.read(4), "little")
-            stream.seek(0)
-            # sizeof_hdr tells the version: 348 or 540, in either byte order.
-            second = size in (540, 0x1C020000)
-            kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
-            header = kind.from_fileobj(stream)
-        shape = tuple(int(n) for n in header.get_data_shape())
-        dtype = header.get_data_dtype()
-        slope, intercept = header.get_slope_inter()
-    except (EOFError, OSError, _gzip_error()) as error:
-        raise InputError(f"The header of {path} cannot be read ({error}); get the file again.") from error
-    except (nibabel.spatialimages.HeaderDataError, nibabel.wrapstruct.WrapStructError) as error:
-        raise InputError(f"{path} is not a NIfTI image that can be read ({error}).") from error
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        with ByteStream(path) as stream:
+            stream.fill(memoryview(bytearray(header.offset)))
+            stream.fill(memoryview(raw.view(np.uint8)))
+            stream.check_end()
+    except stream_errors() as error:
         raise InputError(
-            f"{path} stores its values as {dtype}; expected integers, float32 or float64: convert the image."
-        )
-    if any(n < 1 for n in shape):
-        raise InputError(f"{path} has the impossible shape {shape}.")
-    affine = np.asarray(header.get_best_affine(), float)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise InputError(f"The affine of {path} cannot be inverted; its header is damaged.")
-    return _Header(
-        shape=shape,
-        affine=affine,
-        zooms=tuple(float(zoom) for zoom in header.get_zooms()),
-        dtype=dtype,
-        offset=int(header.get_data_offset()),
-        slope=1.0 if slope is None else float(slope),
-        intercept=0.0 if intercept is None else float(intercept),
-    )
+            f"{path} cannot be read to its end ({raw.nbytes} bytes of data are expected; {error}); get the file again."
+        ) from error
+    return header.scale(raw.reshape(shape, order="F").astype(np.float32)), header.affine

@@ -1,8 +1,7 @@
-"""Mask and resampling as one sparse matrix: a volume becomes the responses of the mask's voxels in one "
-"product."""
+"""Mask and resampling as one sparse matrix: a volume becomes the responses of the mask's voxels in one product."""
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 from cinebold.bold.grid import Grid, grids_equal
 from cinebold.errors import SettingError
@@ -10,6 +9,11 @@ from cinebold.errors import SettingError
 #: Coordinates this close to a voxel centre, in voxels, are on it: rounding in affines must not blur a pure
 #: selection.
 ON_CENTRE = 1e-6
+
+INTERPOLATIONS = ("linear", "nearest", "cubic")
+
+#: Targets whose weights are found together; bounds the memory (1 kB a target where there are 64 weights).
+_N_TOGETHER = 16384
 
 
 def mask_resample_operator(
@@ -22,7 +26,8 @@ def mask_resample_operator(
     source : grid of the volumes
     target : grid of the mask
     mask : (n_x, n_y, n_z) bool on the target grid
-    interpolation : "linear" (trilinear) or "nearest"
+    interpolation : "linear" (trilinear), "nearest", or "cubic" (B-splines of order 3): the volume must then be
+        `spline_coefficients` of the volume, unless the grids are equal
 
     Returns
     -------
@@ -31,8 +36,10 @@ def mask_resample_operator(
     Voxels outside the centres of the outermost source voxels have an empty row, value 0, as in
     `nilearn.image.resample_img`. Zero weights are not stored: a NaN that is not needed does not spread.
     """
-    if interpolation not in ("linear", "nearest"):
-        raise SettingError(f"The interpolation must be 'linear' or 'nearest', not {interpolation!r}.")
+    if interpolation not in INTERPOLATIONS:
+        raise SettingError(
+            f"The interpolation must be 'linear', 'nearest' or 'cubic', not {interpolation!r}."
+        )
     if mask.shape != tuple(target.shape):
         raise ValueError(f"mask has shape {mask.shape}, its grid {target.shape}")
     voxels = np.argwhere(mask)
@@ -44,29 +51,78 @@ def mask_resample_operator(
     coordinates = voxels @ to_source[:3, :3].T + to_source[:3, 3]  # (n_targets, 3), in source voxels
     nearest = np.rint(coordinates)
     coordinates = np.where(np.abs(coordinates - nearest) < ON_CENTRE, nearest, coordinates)
-    last = np.array(source.shape) - 1
-    inside = ((coordinates >= 0) & (coordinates <= last)).all(axis=1)
-    coordinates = np.clip(coordinates, 0, last)
+    weights_of = {"linear": _linear, "nearest": _nearest, "cubic": _cubic}[interpolation]
+    parts = []
+    for start in range(0, max(len(coordinates), 1), _N_TOGETHER):
+        some = coordinates[start : start + _N_TOGETHER]
+        last = np.array(source.shape) - 1
+        inside = ((some >= 0) & (some <= last)).all(axis=1)
+        along_axes = [
+            weights_of(np.clip(some[:, axis], 0, last[axis]), last[axis]) for axis in range(3)
+        ]  # each: indices and weights, (n_some, n_neighbours)
+        columns = sum(
+            _along(indices, axis) * strides[axis] for axis, (indices, _) in enumerate(along_axes)
+        ).reshape(len(some), -1)
+        weights = np.ones((len(some), 1, 1, 1))
+        for axis, (_, of_axis) in enumerate(along_axes):
+            weights = weights * _along(of_axis, axis)
+        parts.append(_assemble(columns, weights.reshape(len(some), -1) * inside[:, None], source.n_voxels))
+    return parts[0] if len(parts) == 1 else csr_array(vstack(parts, format="csr"))
 
-    if interpolation == "nearest":
-        # Ties go up, as in scipy.ndimage.
-        columns = np.floor(coordinates + 0.5).astype(np.int64) @ strides
-        return _assemble(columns[:, None], inside[:, None].astype(float), source.n_voxels)
 
+def spline_coefficients(volume: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """What the cubic operator weighs: coefficients of the spline through the voxels.
+
+    Parameters
+    ----------
+    volume : (n_voxels,) in file order, finite
+    shape : (n_x, n_y, n_z)
+
+    Returns
+    -------
+    (n_voxels,) float64, in file order; beyond the borders the volume is mirrored, as in `scipy.ndimage`
+    """
+    from scipy.ndimage import spline_filter
+
+    # File order is C order of the axes (z, y, x).
+    return spline_filter(volume.reshape(shape[::-1]), order=3, output=np.float64, mode="mirror").ravel()
+
+
+def _along(values: np.ndarray, axis: int) -> np.ndarray:
+    """(n, k) as (n, 1, 1, k) for x, (n, 1, k, 1) for y, (n, k, 1, 1) for z: x runs fastest, as columns do."""
+    shape = [len(values), 1, 1, 1]
+    shape[3 - axis] = values.shape[1]
+    return values.reshape(shape)
+
+
+def _nearest(coordinates: np.ndarray, last: int) -> tuple[np.ndarray, np.ndarray]:
+    # Ties go up, as in scipy.ndimage.
+    indices = np.floor(coordinates + 0.5).astype(np.int64)
+    return indices[:, None], np.ones((len(indices), 1))
+
+
+def _linear(coordinates: np.ndarray, last: int) -> tuple[np.ndarray, np.ndarray]:
     lower = np.floor(coordinates)
     fraction = coordinates - lower
-    columns, weights = [], []
-    for z in (0, 1):
-        for y in (0, 1):
-            for x in (0, 1):
-                corner = np.array([x, y, z])
-                columns.append(np.minimum(lower + corner, last).astype(np.int64) @ strides)
-                weights.append(np.where(corner, fraction, 1 - fraction).prod(axis=1) * inside)
-    return _assemble(np.stack(columns, 1), np.stack(weights, 1), source.n_voxels)
+    indices = np.minimum(np.stack([lower, lower + 1], axis=1), last).astype(np.int64)
+    return indices, np.stack([1 - fraction, fraction], axis=1)
+
+
+def _cubic(coordinates: np.ndarray, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """The four B-splines of order 3 that are not 0 at a coordinate; neighbours beyond the border are mirrored."""
+    lower = np.floor(coordinates)
+    t = coordinates - lower
+    weights = np.stack(
+        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], axis=1
+    )
+    indices = lower.astype(np.int64)[:, None] + np.arange(-1, 3)
+    period = max(2 * last, 1)
+    indices = np.abs(indices) % period
+    return np.where(indices > last, period - indices, indices), weights / 6
 
 
 def _assemble(columns: np.ndarray, weights: np.ndarray, n_columns: int) -> csr_array:
-    """CSR from (n_rows, n_entries) columns in ascending order and their weights, without the zeros."""
+    """CSR from (n_rows, n_entries) columns and their weights, without the zeros."""
     stored = weights != 0
     pointers = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
     index_type = np.int32 if max(n_columns, pointers[-1]) < 2**31 else np.int64

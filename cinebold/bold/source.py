@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from scipy.sparse import csr_array
-
-from cinebold.bold.reading import BoldImage
 
 
 class RunSource(Protocol):
@@ -54,31 +51,13 @@ class RunSource(Protocol):
         ...
 
 
-class VolumeSource:
-    """The voxels of a mask, of a 4-D NIfTI on any grid.
+@runtime_checkable
+class TargetReader(Protocol):
+    """A `RunSource` whose file holds the time series of one target after the other (CIFTI), not volumes."""
 
-    Parameters
-    ----------
-    image : the series
-    operator : (n_targets, n_voxels), see `mask_resample_operator`
-    interpolation : how the operator was made, for the summary
-    """
+    def read_targets(self, start: int, stop: int) -> np.ndarray:
+        """(n_volumes, stop - start) float32, the targets from `start` to before `stop`; used in place of `blocks`.
 
-    targets_name = "voxels"
-
-    def __init__(self, image: BoldImage, operator: csr_array, *, interpolation: str = "linear") -> None:
-        self.path = image.path
-        self.n_volumes = image.n_volumes
-        self.n_targets: int = operator.shape[0]
-        self.bytes_per_volume = image.bytes_per_volume
-        self.description = {"interpolation": interpolation}
-        self._image = image
-        self._operator = operator
-
-    def blocks(self, n_volumes_per_block: int) -> Iterator[tuple[int, np.ndarray]]:
-        """See `RunSource`."""
-        rows = np.empty((min(n_volumes_per_block, self.n_volumes), self.n_targets), np.float32)
-        for start, volumes in self._image.blocks(n_volumes_per_block):
-            for row, volume in enumerate(volumes):
-                rows[row] = self._operator @ volume
-            yield start, rows[: len(volumes)]
+        Called once for every target, in ascending order. NaN stays.
+        """
+        ...

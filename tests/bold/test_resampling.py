@@ -157,9 +157,9 @@ def test_grid_settings():
     for resolution_mm in (0, -1, np.nan, 1000):
         with pytest.raises(SettingError, match="resolution"):
             target_grid((5, 5, 5), affine, resolution_mm)
-    with pytest.raises(SettingError, match="cubic"):
+    with pytest.raises(SettingError, match="sinc"):
         mask_resample_operator(
-            Grid((2, 2, 2), affine), Grid((2, 2, 2), affine), np.ones((2, 2, 2), bool), interpolation="cubic"
+            Grid((2, 2, 2), affine), Grid((2, 2, 2), affine), np.ones((2, 2, 2), bool), interpolation="sinc"
         )
 
 
