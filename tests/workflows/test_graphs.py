@@ -105,6 +105,9 @@ def test_a_film_is_a_gpu_node_only_on_a_gpu(analyses, tmp_path):
         )
         node = workflow.get_node(f"stimuli_wf.{film_field('shared.mp4')}")
         assert bool(node.is_gpu_node()) is expected
+        assert node.n_procs == (
+            HARDWARE.n_procs if expected else 1
+        )  # they decode for the one film on the GPU
 
 
 @pytest.mark.parametrize(
