@@ -8,7 +8,7 @@ from pathlib import Path
 from nipype.interfaces.utility import IdentityInterface
 from nipype.pipeline import engine as pe
 
-from cinebold.plotting.figure_set import listing_path
+from cinebold.plotting.figure_set import drawn_figures
 from workflows.interfaces.features import ExtractFeatures
 from workflows.interfaces.film_figures import DrawFilmFigures
 from workflows.resources import bounded, extraction_gb
@@ -81,7 +81,7 @@ def init_stimuli_wf(
                 ),
                 name=drawing_node(extraction.film_name),
                 mem_gb=bounded(1.0, hardware),
-                overwrite=None if listing_path(prefix).is_file() else True,
+                overwrite=None if drawn_figures(prefix)[0] else True,
             )
             workflow.connect(extract, "features", draw, "features")
     return workflow

@@ -7,16 +7,16 @@ Keys (the file is `<prefix>_desc-<key>_figure.png`):
 The list of them, `<prefix>_desc-figures_report.json`, says under "about" whose they are, and holds cuts and scenes.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cinebold.features.overview import read_overview
 from cinebold.features.scenes import cut_times, names_classes, scenes_between, top_classes
 from cinebold.features.series import FeatureSeries
 from cinebold.features.store import read_features
-from cinebold.files import content_sha256, read_json
-from cinebold.plotting.figure_set import FigureSet, figure_path, listing_path
+from cinebold.files import content_sha256
+from cinebold.plotting.figure_set import FigureSet, drawn_figures
 from cinebold.plotting.film_courses import (
     MOST_LINES,
     PICTURE_HEIGHT,
@@ -26,8 +26,6 @@ from cinebold.plotting.film_courses import (
 )
 from cinebold.plotting.film_rows import rows_of
 from cinebold.plotting.thumbnails import glimpses
-
-logger = logging.getLogger(__name__)
 
 _VERSION = 1  #: of the drawings: another one draws anew what is there
 _SCENES = 20  #: the longest ones
@@ -52,21 +50,13 @@ def ensure_film_figures(
     features : feature space -> stored series
     film_name, recipe : what the report calls the film, and the analysis
     """
-    series = {space: read_features(path) for space, path in features.items()}
-    about = {
-        "film": film_name,
-        "recipe": recipe,
-        "key": content_sha256(
-            [_VERSION, {space: one.provenance.get("key") for space, one in series.items()}, film_name]
-        ),
-    }
+    keys = {space: read_overview(path).provenance.get("key") for space, path in features.items()}
+    about = {"film": film_name, "recipe": recipe, "key": content_sha256([_VERSION, keys, film_name])}
+    drawn, drawn_about = drawn_figures(out_prefix)
+    if drawn_about.get("key") == about["key"]:
+        return drawn
     figures = FigureSet(out_prefix, about=about)
-    listing = listing_path(out_prefix)
-    if listing.is_file():
-        found = _read(listing)
-        paths = [figure_path(out_prefix, key) for key in found.get("figures", {})]
-        if found.get("about", {}).get("key") == about["key"] and all(path.is_file() for path in paths):
-            return [*map(str, paths), str(listing)]
+    series = {space: read_features(path) for space, path in features.items()}
     duration_s = max(one.film_duration_s for one in series.values())
     low_level = next((one for one in series.values() if one.provenance.get("extractor") == "low_level"), None)
     pictures = None
@@ -75,14 +65,16 @@ def ensure_film_figures(
         pictures, low_level = seen.thumbnails, low_level or seen.low_level
     cuts_s = [] if low_level is None else [round(float(time_s), 3) for time_s in cut_times(low_level)]
     if low_level is not None:
-        figures.about |= _scenes(series, cuts_s, duration_s)
+        with figures.attempt("scenes"):
+            figures.about |= _scenes(series, cuts_s, duration_s)
     if pictures is not None:
         bin_s = None if low_level is None else low_level.provenance["parameters"]["hop_s"]
         facts = {"n_pictures": len(pictures), "n_cuts": len(cuts_s), "bin_s": bin_s}
         figures.draw(
             "filmstrip", filmstrip_figure, pictures, duration_s, cuts_s, facts=facts, title=film_name
         )
-    _draw_courses(figures, series, duration_s, cuts_s)
+    with figures.attempt("courses"):
+        _draw_courses(figures, series, duration_s, cuts_s)
     return figures.finish()
 
 
@@ -128,11 +120,3 @@ def _scenes(
             for number, (start_s, end_s) in enumerate(scenes)
         ],
     }
-
-
-def _read(listing: Path) -> dict[str, Any]:
-    try:
-        content = read_json(listing)
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
