@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bids_app.recipe_tables import BoldTable
-from cinebold.bold.confounds import Confounds
+from cinebold.bold.confounds import Confounds, NoVolumesLeftError
 from cinebold.errors import InputError
 from workflows.confounds import confounds_of
 from workflows.specifications import BoldPreparation, ExcludedRun, Run
@@ -31,7 +31,7 @@ def check_runs(runs: Sequence[Run], preparation: BoldPreparation, bold: BoldTabl
     kept, excluded, problems = [], [], []
     for run in runs:
         try:
-            confounds = confounds_of(run, preparation)
+            confounds = _confounds(run, preparation, bold)
             reasons = _reasons(confounds, bold)
         except InputError as error:
             problems.append(f"{run.label}: {error}")
@@ -42,6 +42,16 @@ def check_runs(runs: Sequence[Run], preparation: BoldPreparation, bold: BoldTabl
         else:
             kept.append(run)
     return CheckedRuns(tuple(kept), tuple(excluded), (*problems, *_disagreements(kept)))
+
+
+def _confounds(run: Run, preparation: BoldPreparation, bold: BoldTable) -> Confounds:
+    """The run's confounds; where rules judge runs, one that has no volume left is theirs to judge."""
+    try:
+        return confounds_of(run, preparation)
+    except NoVolumesLeftError as error:
+        if bold.max_fd_mm is None and bold.min_volumes is None:
+            raise
+        return error.confounds
 
 
 def _reasons(confounds: Confounds, bold: BoldTable) -> list[str]:
@@ -59,11 +69,9 @@ def _reasons(confounds: Confounds, bold: BoldTable) -> list[str]:
                 "--max-fd"
             )
     n_kept = int(confounds.keep.sum())
-    if bold.min_volumes is not None and n_kept < bold.min_volumes:
-        reasons.append(
-            f"{n_kept} of its {len(confounds.keep)} volumes are kept, fewer than the {bold.min_volumes} of "
-            "--min-volumes"
-        )
+    if n_kept < (bold.min_volumes or 1):
+        rule = f"fewer than the {bold.min_volumes} of --min-volumes" if bold.min_volumes else "not one"
+        reasons.append(f"{n_kept} of its {len(confounds.keep)} volumes are kept, {rule}")
     return reasons
 
 

@@ -1,6 +1,6 @@
 """fMRIPrep's confounds of a run: what is regressed out, and which volumes count."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,14 @@ from cinebold.bold.confounds_strategies import ConfoundStrategy, is_mark, select
 from cinebold.bold.confounds_table import ConfoundsTable, read_confounds_table
 from cinebold.bold.volumes import at_the_ends, not_in_steady_state, scrubbed
 from cinebold.errors import InputError
+
+
+class NoVolumesLeftError(InputError):
+    """A strategy leaves out every volume of a run; `confounds` is what was found, without columns."""
+
+    def __init__(self, message: str, confounds: "Confounds") -> None:
+        super().__init__(message)
+        self.confounds = confounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +98,8 @@ def load_confounds(
 
     Raises
     ------
-    InputError : no table, columns that a strategy needs and the table lacks, other gaps, no volume left.
+    InputError : no table, columns that a strategy needs and the table lacks, other gaps.
+    NoVolumesLeftError : no volume left.
     SettingError : an empty strategy or an impossible number of dummy scans.
     """
     if isinstance(strategy, str):
@@ -111,27 +120,30 @@ def load_confounds(
     if strategy.thresholds:
         masks["scrubbed"] = scrubbed(table, strategy.thresholds, strategy.shortest_segment_volumes)
     keep = ~np.any(list(masks.values()), axis=0)
-    if not keep.any():
-        reasons = ", ".join(f"{reason} {mask.sum()}" for reason, mask in masks.items() if mask.any())
-        raise InputError(
-            f"The confounds strategy {strategy.name!r} leaves out every volume of {table.path} "
-            f"({reasons} of {table.n_rows})."
-        )
-    sources = [(table, name) for name in chosen if not is_mark(name)]
-    if extra is not None:
-        sources += _extra_columns(table, extra, {name for _, name in sources})
     displacement = "framewise_displacement"
-    return Confounds(
-        np.column_stack(
-            [_complete(source, name, keep) for source, name in sources] or [np.empty((len(keep), 0))]
-        ),
-        tuple(name for _, name in sources),
+    what_counts = Confounds(
+        np.empty((len(keep), 0)),
+        (),
         keep,
         strategy.name,
         str(table.path),
         {reason: int(mask.sum()) for reason, mask in masks.items() if mask.any()},
         table.column(displacement) if displacement in table.names else None,
     )
+    if not keep.any():
+        reasons = ", ".join(f"{reason} {count}" for reason, count in what_counts.dropped.items())
+        raise NoVolumesLeftError(
+            f"The confounds strategy {strategy.name!r} leaves out every volume of {table.path} "
+            f"({reasons} of {table.n_rows}).",
+            what_counts,
+        )
+    sources = [(table, name) for name in chosen if not is_mark(name)]
+    if extra is not None:
+        sources += _extra_columns(table, extra, {name for _, name in sources})
+    if not sources:
+        return what_counts
+    values = np.column_stack([_complete(source, name, keep) for source, name in sources])
+    return replace(what_counts, values=values, names=tuple(name for _, name in sources))
 
 
 def _extra_columns(

@@ -93,6 +93,13 @@ def test_a_run_of_which_little_is_kept_is_left_out(dirs):
     assert first.excluded[0].n_volumes_kept == 8
     assert [run.label for run in first.runs] == ["task-movie_run-2", "task-movie_run-3"]
     assert not plan_of(dirs, nuisance_regressors="scrubbing", min_volumes=8).analyses[0].excluded
+    # Without a rule a run of which nothing is left is a problem; with one it is left out.
+    rewrite(dirs, "01", 1, framewise_displacement=["n/a"] + [0.9] * (N_VOLUMES - 1))
+    assert "leaves out every volume" in plan_of(dirs, nuisance_regressors="scrubbing").problems["sub-01"]
+    first, _ = plan_of(dirs, nuisance_regressors="scrubbing", min_volumes=8).analyses
+    assert first.excluded[0].reason == "0 of its 12 volumes are kept, fewer than the 8 of --min-volumes"
+    first, _ = plan_of(dirs, nuisance_regressors="scrubbing", max_fd=2).analyses
+    assert first.excluded[0].reason == "0 of its 12 volumes are kept, not one"
 
 
 def test_when_rules_leave_too_little_it_is_said(dirs, capsys):
