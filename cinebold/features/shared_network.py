@@ -1,7 +1,8 @@
 """One network for several extractors: one copy of its weights, and one pass for each batch of windows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,19 @@ def graph_reader(network: "torch.nn.Module", nodes: Sequence[str]) -> Any:
     from torchvision.models.feature_extraction import create_feature_extractor
 
     return create_feature_extractor(network, {node: node for node in nodes}, suppress_diff_warning=True)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Even sums that stand side by side are rounded otherwise where one thread's share of them ends."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 class SharedNetwork:
@@ -73,8 +87,9 @@ class SharedNetwork:
         import torch
 
         if self._frame[0] is not frame:
-            picture = torch.tensor(frame, device=self._device if self._prepares_on_device else None)
-            prepared = self._transform(picture.permute(2, 0, 1))
+            place = self._device if self._prepares_on_device else "cpu"
+            with one_thread() if place == "cpu" else nullcontext():
+                prepared = self._transform(torch.tensor(frame, device=place).permute(2, 0, 1))
             self._frame = (frame, prepared.to(self._device).contiguous())
         return self._frame[1]
 

@@ -11,6 +11,7 @@ from cinebold.errors import InputError, MissingWeightsError, SettingError
 from cinebold.features import slowfast
 from cinebold.features.extraction import extract_features
 from cinebold.features.network import class_names
+from cinebold.features.projection import SparseProjection
 from cinebold.features.registry import create_extractor, validate_parameters
 from cinebold.features.slowfast import FAST, RECIPE, SLOW, transform_of_2021
 from cinebold.files import content_sha256
@@ -130,9 +131,15 @@ def test_windows_hold_the_frames_on_display(film, recorder, monkeypatch, align, 
 def test_random_weights_give_what_the_network_gives(moving_film):
     import torch
 
+    asked = {
+        "logits": {},
+        "avgpool": {"layer": "avgpool"},
+        "res4": {"layer": "res4", "spatial": "mean"},
+        "stem": {"layer": "stem", "n_projected": 16},
+    }
     extractors = {
-        layer: create_extractor("slowfast_r50", {"layer": layer, "hop_s": 2.4}, random_weights=True, seed=5)
-        for layer in ("logits", "avgpool")
+        key: create_extractor("slowfast_r50", {"hop_s": 2.4, **given}, random_weights=True, seed=5)
+        for key, given in asked.items()
     }
     series = extract_features(moving_film, extractors)
     info = probe_film(moving_film)
@@ -142,8 +149,20 @@ def test_random_weights_give_what_the_network_gives(moving_film):
     network = library(5)
     head_pool = []
     network.blocks[5].register_forward_hook(lambda block, given, output: head_pool.append(output))
+    stages = {}
+    for stage, block in (("stem", 0), ("res4", 3)):
+        for pathway, part in enumerate(network.blocks[block].multipathway_blocks):
+            part.register_forward_hook(
+                lambda part, given, output, key=(stage, pathway): stages.update({key: output.clone()})
+            )
     with torch.no_grad():
         direct = network(list(pathways)).numpy()
+    res4 = torch.cat([stages["res4", pathway].mean(dim=(2, 3, 4)) for pathway in (0, 1)], dim=1).numpy()
+    stem = torch.cat([stages["stem", pathway].flatten() for pathway in (0, 1)]).numpy()
+    np.testing.assert_allclose(series["res4"].values, res4, rtol=1e-4, atol=1e-5)
+    projected = SparseProjection(len(stem), 16).matrix @ stem
+    np.testing.assert_allclose(series["stem"].values[0], projected, atol=1e-4 * np.abs(projected).max())
+    assert series["res4"].names[1023:1025] == ("res4 slow channel 1023", "res4 fast channel 0000")
     assert head_pool[0].shape == (1, 2304, 1, 2, 2)
     pooled = head_pool[0].mean(dim=(2, 3, 4)).numpy()
     np.testing.assert_allclose(series["logits"].values, direct, rtol=1e-4, atol=1e-5)
