@@ -9,6 +9,7 @@ from typing import Any
 from bids_app import outputs
 from bids_app.config import Settings
 from bids_app.exclusion import CheckedRuns, check_runs
+from bids_app.film_files import FilmFiles
 from bids_app.film_showings import ShownRun, runs_of_analyses
 from bids_app.fold_plan import planned_folds
 from bids_app.inputs import (
@@ -73,11 +74,16 @@ def _plan_stimuli(settings: Settings, recipe: Recipe) -> Plan:
     shown = collect_shown(
         settings.bids_dir, participants, selection, settings.stimuli_dir, settings.stimulus_map
     )
-    extractions = _extractions(shown.films, settings, recipe)
+    files = FilmFiles(recipe)
+    lacking = files.problems(str(film) for film, _ in shown.films)
+    films = [(film, name) for film, name in shown.films if str(film) not in lacking]
+    extractions = _extractions(films, settings, recipe, files)
     missing_weights = _missing_weights(settings, recipe)
     return Plan(
         labels=tuple(extraction.film_name for extraction in extractions),
-        problems={f"stimuli ({number})": text for number, text in enumerate(shown.problems, 1)},
+        problems={
+            f"stimuli ({number})": text for number, text in enumerate([*shown.problems, *lacking.values()], 1)
+        },
         warnings=shown.warnings,
         extractions=extractions,
         shown=shown.runs,
@@ -89,7 +95,7 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
     selection = _selection(settings)
     fmriprep_dir = find_fmriprep(settings.bids_dir, settings.derivatives)
     participants = find_participants(settings.bids_dir, fmriprep_dir, selection)
-    analyses, problems, filtered = [], {}, []
+    analyses, problems, filtered, files = [], {}, [], FilmFiles(recipe)
     for participant in participants:
         label = f"sub-{participant}"
         try:
@@ -111,7 +117,8 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
             continue
         checked = check_runs(inputs.runs, recipe.bold_preparation, recipe.bold)
         inputs = replace(inputs, runs=checked.runs)
-        found = [*inputs.problems, *checked.problems]
+        films = {p.film for run in inputs.runs for p in run.presentations}
+        found = [*inputs.problems, *checked.problems, *files.problems(films).values()]
         if inputs.runs:
             found += _fold_problems(inputs, recipe, settings)
         if found:
@@ -135,7 +142,7 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
     return Plan(
         labels=tuple(f"sub-{analysis.participant}" for analysis in analyses),
         problems=problems,
-        extractions=_extractions({(p.film, p.film_name) for p in shown}, settings, recipe),
+        extractions=_extractions({(p.film, p.film_name) for p in shown}, settings, recipe, files),
         analyses=tuple(analyses),
         shown=runs_of_analyses(analyses),
         missing_weights=_missing_weights(settings, recipe),
@@ -213,7 +220,7 @@ def _resolution_words(resolution_mm: float | None) -> str:
 
 
 def _extractions(
-    films: Iterable[tuple[str, str]], settings: Settings, recipe: Recipe
+    films: Iterable[tuple[str, str]], settings: Settings, recipe: Recipe, files: FilmFiles
 ) -> tuple[FeatureExtraction, ...]:
     """One extraction a film, in the order of the films' names."""
     return tuple(
@@ -229,6 +236,7 @@ def _extractions(
             random_weights=settings.random_weights,
             seed=settings.random_seed,
             sources=(f"bids:raw:stimuli/{film_name}",),
+            beside=files.identity(str(film)),
         )
         for film, film_name in sorted(films, key=lambda pair: pair[1])
     )

@@ -7,6 +7,7 @@ seconds, resolutions in mm, frequencies in Hz.
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from cinebold.bold.clip_responses import ClipModel
 from cinebold.bold.confounds_strategies import ConfoundStrategy
 from cinebold.encoding.settings import EncodingSettings
 
@@ -31,8 +32,8 @@ class FeatureSpace:
     name: str  #: alphanumeric, as it stands in file names, e.g. "motionenergy"
     extractor: str  #: registered extractor, e.g. "motion_energy"
     parameters: dict[str, Any] = field(default_factory=dict)
-
     store_dtype: str = "float32"  #: or "float16": how the values are stored
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -56,13 +57,25 @@ class FeatureExtraction:
     random_weights: bool = False
     seed: int = 0
     sources: tuple[str, ...] = ()  #: BIDS URIs for the sidecar
+    #: hashes of the files beside the film that feature spaces read: where these change, the work directory's step is old
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClipPreparation:
+    """How one response a clip is made of a run's series."""
+
+    model: ClipModel = field(default_factory=ClipModel)
+    standardise: bool = True  #: z-score by session, with what its training runs say
+    average: bool = False  #: over the repeats of a clip, in the runs of one task
 
 
 @dataclass(frozen=True)
 class BoldPreparation:
     """How responses are read: mask, grid, confounds, filter."""
 
-    mask: str = "gm"  #: "gm", "brain", "none" (the whole grid) or the path of an image
+    #: "gm" (of surfaces: the cortex), "brain", "none" (the whole grid or surface) or the path of an image
+    mask: str = "gm"
     gm_threshold: float = 0.2
     resolution_mm: float | None = None  #: None: the grid of the input
     confounds: str | ConfoundStrategy = "simple"  #: see `cinebold.bold.confounds.load_confounds`
@@ -72,6 +85,7 @@ class BoldPreparation:
     axes: str = "input"  #: of the grid: "input", or "world" (x to the right, y to the front, z up)
     interpolation: str = "linear"  #: or "nearest"
     standardise: bool = True  #: False: voxels keep their mean and scale
+    clips: ClipPreparation | None = None  #: None: the responses are volumes
 
 
 @dataclass(frozen=True)
@@ -80,19 +94,27 @@ class Run:
 
     label: str  #: e.g. "task-movie_run-1"
     entities: dict[str, str]
-    bold: str
-    brain_mask: str
+    bold: str  #: of two hemispheres the left one's
+    brain_mask: str | None  #: None: surfaces and grayordinates need none
     confounds: str
     tr_s: float
     n_volumes: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]  #: of the grid, or (n_vertices of both hemispheres,), or (n_grayordinates,)
     presentations: tuple[Presentation, ...]
+    geometry: str = "volume"  #: "volume", "surface" or "cifti"
+    bold_right: str | None = None  #: the right hemisphere's series
+    cortex_masks: tuple[str, ...] = ()  #: of the left and the right hemisphere; none: all vertices
+    meshes: tuple[
+        str, ...
+    ] = ()  #: the left and the right surface that maps may be drawn on; none: those of nilearn
     gm_probseg: str | None = None
     start_time_s: float | None = None  #: StartTime of the sidecar; None: not given
     slice_timing_corrected: bool = False
     bold_json: str | None = None
     events: str | None = None
     extra_confounds: str | None = None  #: a further table of regressors
+    #: (onset, duration) in seconds of events that show no film: a regressor of no interest beside clips
+    other_events_s: tuple[tuple[float, float], ...] = ()
     sources: tuple[str, ...] = ()  #: BIDS URIs of the inputs
     design_prefix: str = ""  #: what the names of the run's own outputs start with
 
@@ -113,7 +135,7 @@ class ParticipantAnalysis:
 
     participant: str  #: without "sub-"
     space: str
-    resolution_label: str  #: the `res-` label of the outputs
+    resolution_label: str  #: the `res-` label of the outputs; empty: surfaces and grayordinates have none
     recipe: str  #: the `model-` label of the outputs
     runs: tuple[Run, ...]
     spaces: tuple[FeatureSpace, ...]
@@ -131,7 +153,9 @@ class ParticipantAnalysis:
     stat_metadata: dict[str, Any] = field(default_factory=dict)  #: what it says besides, by `stat-` label
     warnings: tuple[str, ...] = ()  #: what was found while the inputs were read; shown in the report
     excluded: tuple[ExcludedRun, ...] = ()
-    run_rules: dict[str, float] = field(default_factory=dict)  #: by which runs are left out, with units in their names
+    run_rules: dict[str, float] = field(
+        default_factory=dict
+    )  #: by which runs are left out, with units in their names
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ def extract_features(
     for key, one in series.items():
         # What an extractor without frames says does not depend on whom it shared the pass with.
         about = _about(info, n_decoded if needs_frames(extractors[key]) else None)
-        notes = [*info.warnings, *(damage if needs_frames(extractors[key]) else ())]
+        own = one.provenance.get("warnings", ())
+        notes = [*info.warnings, *(damage if needs_frames(extractors[key]) else ()), *own]
         # Without the folder: the same film gives the same bytes wherever it lies.
         about["warnings"] = [note.replace(info.path, Path(info.path).name) for note in notes]
         finished[key] = replace(one, provenance={**one.provenance, **about})

@@ -74,7 +74,7 @@ class Precomputed:
 
     Rows at equal steps stay at their times. Rows at unequal steps are averaged over bins of `hop_s`, each for as
     long as it stands: to the next row or from the one before (`align`), or half way to both. Where rows begin late
-    or end early, their ends stand for the rest of the film, with a warning.
+    or end early, the first and the last stand for the rest of the film, with a warning.
     """
 
     name = _NAME
@@ -144,7 +144,8 @@ class PrecomputedAccumulator:
         """The columns in film time."""
         extractor, info = self._extractor, self._info
         parameters, columns = extractor.parameters, extractor.columns()
-        _check_times(extractor.file, columns.times_s, info)
+        path, *_ = extractor.files()
+        notes = _check_times(path, columns.times_s, info)
         times_s, values = columns.times_s, columns.values
         pad_fraction = np.zeros(len(times_s), np.float32)
         steps_s = np.diff(times_s)
@@ -168,7 +169,12 @@ class PrecomputedAccumulator:
             names=columns.names,
             pad_fraction=pad_fraction,
             film_duration_s=info.duration_s,
-            provenance={**extractor.fingerprint(), "window": window, "file": extractor.file.name},
+            provenance={
+                **extractor.fingerprint(),
+                "window": window,
+                "file": path.name,
+                "warnings": notes,
+            },
         )
 
 
@@ -211,19 +217,21 @@ def _edges_s(times_s: np.ndarray, align: str, duration_s: float) -> np.ndarray:
     return np.concatenate([[min(0.0, inner_s[0])], inner_s, [max(duration_s, inner_s[-1])]])
 
 
-def _check_times(file: Path | None, times_s: np.ndarray, info: FilmInfo) -> None:
-    """Refuse times that are not this film's; warn where rows are missing at its ends."""
+def _check_times(file: Path, times_s: np.ndarray, info: FilmInfo) -> list[str]:
+    """Refuse times that are not this film's; say where rows are missing at its ends, without the folder."""
     step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else info.duration_s
     slack_s = step_s + TIME_TOLERANCE_S
     first_s, last_s = times_s[0], times_s[-1]
+    extent = (
+        f"its rows are from {first_s:g} to {last_s:g} s, but the film {Path(info.path).name} is from 0 to "
+        f"{info.duration_s:g} s"
+    )
     if first_s < -slack_s or last_s > info.duration_s + slack_s:
         raise InputError(
-            f"{file}: its times are from {first_s:g} to {last_s:g} s, but the film {Path(info.path).name} is "
-            f"from 0 to {info.duration_s:g} s; times are in seconds from the film's start: is it another film's?"
+            f"{file}: {extent}; times are in seconds from the film's start: are they another film's?"
         )
-    if first_s > slack_s or last_s < info.duration_s - slack_s:
-        warnings.warn(
-            f"{info.path}: the precomputed columns of {file.name if file else '?'} are from {first_s:g} to "
-            f"{last_s:g} s of {info.duration_s:g} s; their ends stand for the rest.",
-            stacklevel=2,
-        )
+    if first_s <= slack_s and last_s >= info.duration_s - slack_s:
+        return []
+    note = f"{extent}; the first and the last row stand for the rest."
+    warnings.warn(f"{file}: {note}", stacklevel=2)
+    return [f"{file.name}: {note}"]

@@ -135,7 +135,7 @@ def test_rounded_times_count_as_equal_steps(dataset):
 
 def test_a_film_that_is_longer_than_its_columns(dataset):
     write_stim(dataset / "clips/a b_stim.tsv.gz")
-    with pytest.warns(UserWarning, match=r"a b\.mp4: .* from 0\.25 to 9\.75 s of 14 s; their ends"):
+    with pytest.warns(UserWarning, match=r"from 0\.25 to 9\.75 s, but the film a b\.mp4 is from 0 to 14 s; the first"):
         series = series_of(dataset, {}, duration_s=14.0)
     shown = [Showing("a", 4.0, None, 0.0, {"x": series})]
     design, _ = build_run_design("run-1", 12, 2.0, None, shown, low_pass="box")
@@ -273,9 +273,12 @@ def test_the_store_notices_new_content_and_decodes_nothing(moving_film, tmp_path
     assert len(ensure_features(moving_film, requests)) == 2
     assert read_features(tmp_path / "x.h5").values.tolist() == [[1], [2]]
     assert ensure_features(moving_film, requests) == ()
-    table.write_text("time_s\tx\n0.6\t1\n1.8\t3\n")
-    assert ensure_features(moving_film, requests) == (str(tmp_path / "x.h5"),)
-    assert read_features(tmp_path / "x.h5").values.tolist() == [[1], [3]]
+    table.write_text("time_s\tx\n0.1\t1\n0.9\t3\n")
+    with pytest.warns(UserWarning, match=r"moving\.tsv: its rows are from 0\.1 to 0\.9 s"):
+        assert ensure_features(moving_film, requests) == (str(tmp_path / "x.h5"),)
+    series = read_features(tmp_path / "x.h5")
+    assert series.values.tolist() == [[1], [3]]
+    assert series.provenance["warnings"][0].startswith("moving.tsv: its rows are from 0.1 to 0.9 s, but")
     table.unlink()
     with pytest.raises(
         InputError, match=r"moving\.tsv: expected the precomputed columns of moving\.mp4, found no"
