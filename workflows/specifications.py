@@ -57,7 +57,7 @@ class FeatureExtraction:
     random_weights: bool = False
     seed: int = 0
     sources: tuple[str, ...] = ()  #: BIDS URIs for the sidecar
-    #: hashes of the files beside the film that feature spaces read: where these change, the work directory's step is old
+    #: hashes of the files beside the film that feature spaces read: when one changes, the step runs anew
     beside: tuple[str, ...] = ()
 
 
