@@ -90,6 +90,7 @@ def _draw_courses(
         "shown": {space: one.what for space, one in rows.items()},
         "one_window": single,
         "with_components": any("components" in one.what for one in rows.values()),
+        "with_colours": any(not one.are_curves for one in rows.values()),
         "with_cuts": 0 < len(cuts_s) <= MOST_LINES,
     }
     figures.draw(
