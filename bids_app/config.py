@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, fi
 
 from bids_app.fields import (
     Alphas,
+    ClipMethod,
     DelaysS,
     Estimator,
     Folds,
@@ -80,6 +81,8 @@ class Settings(FrozenModel):
     high_pass: HighPassHz | None = None
     dummy_scans: Annotated[int, Field(ge=0)] | None = None
     trim: Trim | None = None
+    responses: Literal["volumes", "clips"] | None = None
+    clip_method: ClipMethod | None = None
     max_fd: Millimetres | None = None
     min_volumes: Volumes | None = None
     delays: DelaysS | None = None

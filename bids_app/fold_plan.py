@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from cinebold.encoding.settings import CrossValidation
+from cinebold.encoding.settings import CrossValidation, is_named
 from cinebold.errors import InputError
 from workflows.specifications import Presentation, Run
 
@@ -59,7 +59,7 @@ def _tested(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
     labels = ", ".join(run.label for run in runs)
     tested = []
     for name in names:
-        named = [run for run in runs if name == run.label or name in run.label.split("_")]
+        named = [run for run in runs if is_named(run.label, name)]
         if not named:
             raise InputError(f"--test-runs names {name}, which is none of the runs {labels}")
         tested += named

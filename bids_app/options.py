@@ -179,6 +179,11 @@ OPTIONS: tuple[Option, ...] = (
            metavar="MM", default="no limit"),
     Option("min_volumes", "leave out runs of which fewer volumes are kept", ANALYSIS, kind=int, metavar="N",
            default="no limit"),
+    Option("responses", "what is modelled: the volumes of a run, or one response a clip by a general linear model, for "
+           "films of a few seconds", ANALYSIS, choices=("volumes", "clips")),
+    Option("clip_method", "how a clip's response is estimated: each in a model of its own (lss), all in one (lsa), all "
+           "in one and shrunk (ridge-lsa), or as the mean of a window after its onset (fir)", ANALYSIS,
+           choices=("lss", "lsa", "ridge-lsa", "fir")),
     Option("delays", "delays of the finite impulse response in seconds", ANALYSIS, kind=float, many=True,
            metavar="S", default="the volumes from about 2 to about 8 s"),
     Option("hrf", "a canonical haemodynamic response that the features are convolved with, in place of delays",

@@ -13,16 +13,18 @@ from bids_app.confounds_files import confounds_files
 from bids_app.fields import FrozenModel, complaint, read_toml
 from bids_app.recipe_tables import (
     BoldTable,
+    ClipsTable,
     DesignTable,
     EncodingTable,
     FeatureTable,
     GroupTable,
     needs_several_spaces,
 )
+from cinebold.bold.clip_responses import ClipModel
 from cinebold.design.delays import default_delays_s
 from cinebold.encoding.settings import CrossValidation, EncodingSettings
 from cinebold.errors import SettingError
-from workflows.specifications import BoldPreparation, FeatureSpace
+from workflows.specifications import BoldPreparation, ClipPreparation, FeatureSpace
 
 
 class Recipe(FrozenModel):
@@ -32,6 +34,7 @@ class Recipe(FrozenModel):
     description: str = ""
     features: Annotated[tuple[FeatureTable, ...], Field(min_length=1)]
     bold: BoldTable = BoldTable()
+    clips: ClipsTable = ClipsTable()
     design: DesignTable = DesignTable()
     encoding: EncodingTable = EncodingTable()
     group: GroupTable = GroupTable()
@@ -51,6 +54,18 @@ class Recipe(FrozenModel):
             raise ValueError(
                 f"{why}, and there is only {self.features[0].space}: add another or leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _clips_have_no_delays(self) -> "Recipe":
+        if self.bold.responses == "clips":
+            if self.design.hrf != "none" or self.design.delays_s not in ("auto", (0.0,)):
+                raise ValueError(
+                    "a response a clip has its haemodynamics from its own model ([clips] hrf): leave the design's "
+                    "delays and hrf out"
+                )
+        elif self.clips != ClipsTable():
+            raise ValueError("the table [clips] belongs to responses = clips: leave it out")
         return self
 
     @property
@@ -82,13 +97,21 @@ class Recipe(FrozenModel):
             axes=bold.axes,
             interpolation=bold.interpolation,
             standardise=bold.standardise,
+            clips=self._clip_preparation if bold.responses == "clips" else None,
         )
 
+    @property
+    def _clip_preparation(self) -> ClipPreparation:
+        clips = self.clips
+        model = ClipModel(clips.method, clips.hrf, clips.ridge, clips.window_s)
+        return ClipPreparation(model, clips.standardise, clips.average)
+
     def delays_s(self, tr_s: float) -> tuple[float, ...]:
-        """The delays in seconds; with a canonical response, which has its own, none."""
+        """The delays in seconds; none with a canonical response, which has its own, and for clips."""
         if self.design.delays_s != "auto":
             return self.design.delays_s
-        return default_delays_s(tr_s) if self.design.hrf == "none" else (0.0,)
+        has_delays = self.design.hrf == "none" and self.bold.responses == "volumes"
+        return default_delays_s(tr_s) if has_delays else (0.0,)
 
     def encoding_settings(self, seed: int) -> EncodingSettings:
         """How the models are fitted, as the workflows take it."""
@@ -158,6 +181,8 @@ def load_recipe(name: str) -> Recipe:
 #: Table and key of a recipe -> the option that overrides it.
 _OVERRIDES = {
     ("bold", "mask"): "mask",
+    ("bold", "responses"): "responses",
+    ("clips", "method"): "clip_method",
     ("bold", "resolution_mm"): "resolution",
     ("bold", "confounds"): "nuisance_regressors",
     ("bold", "high_pass_hz"): "high_pass",
@@ -266,4 +291,6 @@ def recipe_toml(recipe: Recipe) -> str:
         content["bold"]["resolution_mm"] = "native"
     if recipe.design.pca is None:
         content["design"]["pca"] = "none"
+    if recipe.bold.responses != "clips":
+        del content["clips"]
     return tomli_w.dumps(content)

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from bids_app.fields import (
     Alphas,
     Ceiling,
+    ClipMethod,
     DelaysS,
     Estimator,
     Folds,
@@ -37,8 +38,8 @@ class FeatureTable(FrozenModel):
     space: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]+$")]
     extractor: str
     parameters: dict[str, Any] = Field(default_factory=dict)
-
     store_dtype: Literal["float32", "float16"] = "float32"
+
 
 class OwnConfounds(FrozenModel):
     """A strategy of one's own: the table `[bold.confounds]` of a recipe, or a YAML file of the same keys."""
@@ -103,6 +104,24 @@ class BoldTable(FrozenModel):
     def confounds_name(self) -> str:
         """The strategy in a word or a line."""
         return self.confounds if isinstance(self.confounds, str) else self.confounds.name
+
+
+class ClipsTable(FrozenModel):
+    """The `[clips]` table of a recipe: how one response a clip is made, where `responses = "clips"`."""
+
+    method: ClipMethod = "lss"
+    hrf: Literal["glover", "spm"] = "glover"
+    ridge: Annotated[float, Field(gt=0)] = 0.1
+    window_s: tuple[Seconds, Seconds] = (4.0, 8.0)
+    standardise: bool = True
+    average: bool = False
+
+    @field_validator("window_s")
+    @classmethod
+    def _not_empty(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[1] <= value[0]:
+            raise ValueError("the window after a clip's onset must end after it begins")
+        return value
 
 
 class DesignTable(FrozenModel):

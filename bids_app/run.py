@@ -16,7 +16,7 @@ from bids_app.film_showings import film_figure_prefixes, write_showings
 from bids_app.machine import hardware_of, read_plugin
 from bids_app.plans import Plan, make_plan
 from bids_app.recipe import Recipe, recipe_toml, resolve_recipe
-from cinebold.errors import NothingSelectedError, SettingError
+from cinebold.errors import NothingSelectedError
 from cinebold.files import write_text
 from workflows.specifications import Hardware
 
@@ -38,7 +38,6 @@ class Outcome:
 def run(settings: Settings) -> int:
     """Run one analysis level and return the exit code (see `bids_app.exit_codes`)."""
     recipe = resolve_recipe(settings)
-    _check_level(settings, recipe)
     outputs.check_folders(settings.bids_dir, settings.output_dir, settings.work_dir)
     hardware = hardware_of(settings)
     plugin = read_plugin(settings.use_plugin)
@@ -75,15 +74,6 @@ def run(settings: Settings) -> int:
     if plan.group is not None and plan.group.missing:
         outcome.notes = ("missing: " + ", ".join(f"sub-{who}" for who in plan.group.missing),)
     return _close(settings, outcome)
-
-
-def _check_level(settings: Settings, recipe: Recipe) -> None:
-    """Refuse a recipe whose responses cannot be had."""
-    if recipe.bold.responses == "clips" and settings.analysis_level != "stimuli":
-        raise SettingError(
-            f"recipe {recipe.name} models one response a clip (GLM betas), which cinebold does not yet make of a BOLD "
-            "series: run the level stimuli for its features and fit them from Python, or choose another recipe"
-        )
 
 
 def _execute(

@@ -96,6 +96,7 @@ class RunSource:
             bold_json=str(own_json[-1].path) if own_json else None,
             events=None if shown.events is None else str(shown.events),
             extra_confounds=None if extra is None else str(extra),
+            other_events_s=shown.other_events_s,
             sources=(
                 *_bids_uris("fmriprep", self.fmriprep_dir, derived_inputs),
                 *_bids_uris("raw", self.showings.bids_dir, raw_inputs),

@@ -24,6 +24,7 @@ class RunShowings:
     presentations: tuple[Presentation, ...]
     events: Path | None  #: the events file; None: the stimulus map told
     warnings: tuple[str, ...] = ()
+    other_events_s: tuple[tuple[float, float], ...] = ()  #: onset and duration of events that show no film
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,12 @@ class Showings:
                 f"{_MAP_REMEDY}."
             )
         presentations, warnings = self.search.presentations(events)
-        return RunShowings(presentations, path, warnings)
+        others = tuple(
+            (event.onset_s, event.duration_s or 0.0)
+            for event in events
+            if kind_of_stimulus(event.stim_file) != "film"
+        )
+        return RunShowings(presentations, path, warnings, others)
 
     def tasks_without_film(self, runs: Sequence[BidsFile]) -> set[str]:
         """Tasks, such as rest, in whose runs no film is shown, while films are shown in other tasks.

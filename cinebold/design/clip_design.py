@@ -53,6 +53,24 @@ def build_clip_design(label: str, showings: Sequence[Showing]) -> RunDesign:
     )
 
 
+def averaged_design(label: str, designs: Sequence[RunDesign], rows: Sequence[tuple[int, int]]) -> RunDesign:
+    """A design of one row a clip, each taken from a design and a row of it (`clip_standardisation.average_repeats`)."""
+    films = [designs[number].films_of_rows[row] or "" for number, row in rows]
+    return RunDesign(
+        label=label,
+        tr_s=designs[0].tr_s,
+        features={
+            space: np.stack([designs[number].features[space][row] for number, row in rows])
+            for space in designs[0].features
+        },
+        has_film=np.ones(len(rows), bool),
+        film_of_volume=np.arange(len(rows)),
+        film_ids=tuple(films),
+        keep=np.ones(len(rows), bool),
+        names=designs[0].names,
+    )
+
+
 def clip_mean(series: FeatureSeries, showing: Showing, label: str) -> np.ndarray:
     """The mean over the windows whose times were on the screen, or the nearest window where none was; (n_features,)."""
     first_s = showing.film_offset_s

@@ -55,6 +55,11 @@ class RunDesign:
     def n_volumes(self) -> int:
         return len(self.has_film)
 
+    @property
+    def films_of_rows(self) -> tuple[str | None, ...]:
+        """The film of each row, None where none is shown."""
+        return tuple(None if film < 0 else self.film_ids[film] for film in self.film_of_volume)
+
     def save(self, path: str | Path) -> Path:
         """Write an .npz without pickle; equal designs give equal bytes."""
         spaces = list(self.features)

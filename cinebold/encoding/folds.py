@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cinebold.encoding.rows import Rows
-from cinebold.encoding.settings import CrossValidation
+from cinebold.encoding.settings import CrossValidation, is_named
 from cinebold.errors import InputError
 
 N_BLOCKS = 5
@@ -153,11 +153,7 @@ def _test_runs(rows: Rows, cross_validation: CrossValidation) -> list[int]:
     """The runs that a split tests on, by their label, an entity of it, or its task."""
     chosen: set[int] = set()
     for name in cross_validation.test:
-        named = [
-            run
-            for run, label in enumerate(rows.labels)
-            if name == label or {name, f"task-{name}"} & set(label.split("_"))
-        ]
+        named = [run for run, label in enumerate(rows.labels) if is_named(label, name)]
         if not named:
             raise InputError(
                 f"The runs to test on name {name!r}, which is none of the runs {', '.join(rows.labels)} nor a "

@@ -41,6 +41,23 @@ class CrossValidation:
                 "The runs or tasks to test on belong to the cross-validation split, and it needs them."
             )
 
+    def tests(self, label: str) -> bool:
+        """Whether a split holds out the run of this label.
+
+        >>> CrossValidation("split", test=("test",)).tests("ses-01_task-test_run-2")
+        True
+        """
+        return any(is_named(label, name) for name in self.test)
+
+
+def is_named(label: str, name: str) -> bool:
+    """Whether `name` means a run: by its label, an entity of it, or its task.
+
+    >>> [is_named("task-a_run-2", name) for name in ("task-a_run-2", "run-2", "a", "2")]
+    [True, True, True, False]
+    """
+    return name == label or bool({name, f"task-{name}"} & set(label.split("_")))
+
 
 @dataclass(frozen=True)
 class EncodingSettings:

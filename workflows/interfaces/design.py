@@ -8,6 +8,7 @@ import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, traits
 
 from cinebold.design.alignment import Showing, build_run_design
+from cinebold.design.clip_design import build_clip_design
 from cinebold.design.film_timing import ShowingTime, run_timing
 from cinebold.features.store import read_features
 from cinebold.files import file_sha256, write_json
@@ -27,6 +28,7 @@ class _InputSpec(StageInputSpec):
     nuisance = File(exists=True, mandatory=True)
     run_json = traits.Str(mandatory=True, desc="a Run")
     low_pass = traits.Str(mandatory=True)
+    clips = traits.Bool(False, usedefault=True, desc="a row a presentation, in place of a row a volume")
 
 
 class _OutputSpec(TraitedSpec):
@@ -55,16 +57,19 @@ class BuildDesign(StageInterface):
             )
             for p in run.presentations
         ]
-        design, warnings = build_run_design(
-            run.label,
-            run.n_volumes,
-            run.tr_s,
-            run.start_time_s,
-            showings,
-            np.load(inputs.keep),
-            inputs.low_pass,
-        )
-        design = replace(design, nuisance=np.load(inputs.nuisance))
+        if inputs.clips:
+            design, warnings = build_clip_design(run.label, showings), []
+        else:
+            design, warnings = build_run_design(
+                run.label,
+                run.n_volumes,
+                run.tr_s,
+                run.start_time_s,
+                showings,
+                np.load(inputs.keep),
+                inputs.low_pass,
+            )
+            design = replace(design, nuisance=np.load(inputs.nuisance))
         design.save(folder / "design.npz")
         lengths = {
             p.film_name: next(iter(series[p.film].values())).film_duration_s for p in run.presentations

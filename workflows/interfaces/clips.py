@@ -1,0 +1,110 @@
+"""The stages that turn cleaned series into one response a clip."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, traits
+
+from cinebold.bold.clip_responses import clip_regressors, clip_responses
+from cinebold.bold.clip_standardisation import average_repeats, standardise_sessions
+from cinebold.design.alignment import volume_times_s
+from cinebold.design.clip_design import averaged_design
+from cinebold.design.run_design import RunDesign
+from cinebold.encoding.settings import CrossValidation
+from workflows.interfaces.base import StageInputSpec, StageInterface
+from workflows.specifications import ClipPreparation, Run, from_json
+
+
+class _EstimateInputSpec(StageInputSpec):
+    responses = File(exists=True, mandatory=True, desc="(n_volumes, n_targets), cleaned, not standardised")
+    keep = File(exists=True, mandatory=True)
+    nuisance = File(exists=True, mandatory=True)
+    run_json = traits.Str(mandatory=True, desc="a Run")
+    clips_json = traits.Str(mandatory=True, desc="a ClipPreparation")
+
+
+class _EstimateOutputSpec(TraitedSpec):
+    responses = File(exists=True, desc="(n_presentations, n_targets) float32")
+
+
+class EstimateClipResponses(StageInterface):
+    """One response a presentation, by a general linear model of the run."""
+
+    input_spec = _EstimateInputSpec
+    output_spec = _EstimateOutputSpec
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        inputs = self.inputs
+        run = from_json(Run, inputs.run_json)
+        model = from_json(ClipPreparation, inputs.clips_json).model
+        times_s = volume_times_s(run.n_volumes, run.tr_s, run.start_time_s)
+        onsets_s = [p.onset_s for p in run.presentations]
+        regressors = clip_regressors(
+            onsets_s, [p.duration_s or 0.0 for p in run.presentations], times_s, model
+        )
+        nuisance = np.load(inputs.nuisance)
+        if run.other_events_s and model.method != "fir":
+            others = clip_regressors(*zip(*run.other_events_s, strict=True), times_s, model)
+            nuisance = np.hstack([nuisance, others.sum(axis=1, keepdims=True)])
+        series = np.load(inputs.responses, mmap_mode="r")
+        responses = clip_responses(series, regressors, nuisance, np.load(inputs.keep), model, onsets_s)
+        np.save(folder / "responses.npy", responses)
+        return {"responses": str(folder / "responses.npy")}
+
+
+class _CombineInputSpec(StageInputSpec):
+    responses = InputMultiObject(File(exists=True), mandatory=True, desc="one a run")
+    designs = InputMultiObject(File(exists=True), mandatory=True, desc="one a run")
+    runs_json = traits.List(traits.Str, mandatory=True, desc="a Run each")
+    clips_json = traits.Str(mandatory=True, desc="a ClipPreparation")
+    cross_validation_json = traits.Str(mandatory=True, desc="a CrossValidation")
+
+
+class _CombineOutputSpec(TraitedSpec):
+    responses = OutputMultiObject(File(exists=True))
+    designs = OutputMultiObject(File(exists=True))
+
+
+class CombineClips(StageInterface):
+    """Responses of all runs in one scale, and repeats averaged where that is asked for."""
+
+    input_spec = _CombineInputSpec
+    output_spec = _CombineOutputSpec
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        inputs = self.inputs
+        clips = from_json(ClipPreparation, inputs.clips_json)
+        runs = [from_json(Run, text) for text in inputs.runs_json]
+        designs = [RunDesign.load(path) for path in inputs.designs]
+        responses = [np.load(path) for path in inputs.responses]
+        if clips.standardise:
+            scheme = from_json(CrossValidation, inputs.cross_validation_json)
+            if scheme.scheme == "split":
+                scales = [run.entities.get("ses", "") for run in runs]
+            else:
+                scales = [run.label for run in runs]  # every run is tested on: it gives its scale to no other
+            training = [not scheme.tests(run.label) for run in runs]
+            responses = standardise_sessions(responses, scales, training)
+        if clips.average:
+            tasks = [run.entities.get("task", "") for run in runs]
+            pairs = [_averaged(task, tasks, designs, responses) for task in dict.fromkeys(tasks)]
+            designs, responses = [list(part) for part in zip(*pairs, strict=True)]
+        names: dict[str, list[str]] = {"responses": [], "designs": []}
+        for number, (design, response) in enumerate(zip(designs, responses, strict=True)):
+            np.save(folder / f"responses{number}.npy", response)
+            names["responses"].append(str(folder / f"responses{number}.npy"))
+            names["designs"].append(str(design.save(folder / f"design{number}.npz")))
+        return names
+
+
+def _averaged(
+    task: str, tasks: list[str], designs: list[RunDesign], responses: list[np.ndarray]
+) -> tuple[RunDesign, np.ndarray]:
+    own = [number for number, other in enumerate(tasks) if other == task]
+    shown = [designs[number].films_of_rows for number in own]
+    averaged = average_repeats([responses[number] for number in own], shown)
+    design = averaged_design(f"task-{task}", [designs[number] for number in own], averaged.first)
+    return design, averaged.responses
