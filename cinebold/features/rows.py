@@ -156,8 +156,11 @@ class PartialRows:
 
     def _write(self, content: bytes) -> None:
         assert self._file is not None
-        while content:
-            content = content[self._file.write(content) :]
+        try:
+            while content:
+                content = content[self._file.write(content) :]
+        except OSError as error:  # the system does not say which file
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
     def _stored(self, offset: int, begin: int, end: int) -> np.ndarray:
         assert self._file is not None

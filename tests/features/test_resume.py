@@ -106,6 +106,38 @@ def test_rows_of_something_else_are_thrown_away(moving_film, tmp_path, kept, cap
         assert contents(target.parent) == whole
 
 
+def test_layers_of_one_network_need_not_be_equally_far(moving_film, tmp_path, kept, monkeypatch):
+    from cinebold.features.alexnet import AlexNet
+
+    monkeypatch.setattr(AlexNet, "batch", {"cpu": 8})
+
+    def extract(folder: str) -> dict[str, bytes]:
+        given = {
+            "a": {"layer": "conv1", "spatial": "mean"},
+            "b": {"layer": "conv3", "spatial": "mean", "log": False},
+        }
+        requests = {
+            tmp_path / folder / f"{name}.h5": create_extractor("alexnet", parameters, random_weights=True)
+            for name, parameters in given.items()
+        }
+        ensure_features(moving_film, requests)
+        return contents(tmp_path / folder)
+
+    whole = extract("whole")
+    batches = []
+    original = AlexNet.values
+    monkeypatch.setattr(
+        AlexNet,
+        "values",
+        lambda self, clips: (batches.append(self.parameters.layer), original(self, clips))[1],
+    )
+    (tmp_path / "again").mkdir()
+    for name, partial, share in zip("ab", kept, (0.75, 0.4), strict=True):
+        (tmp_path / "again" / f".{name}.h5.partial").write_bytes(partial[: int(share * len(partial))])
+    assert extract("again") == whole
+    assert batches == ["conv3", "conv1", "conv3"]  # of three batches, a had two and b had one
+
+
 def test_what_killed_writers_left_is_swept(moving_film, tmp_path):
     target = tmp_path / "out" / "a.h5"
     target.parent.mkdir()
