@@ -153,7 +153,7 @@ class ParticipantAnalysis:
     stat_metadata: dict[str, Any] = field(default_factory=dict)  #: what it says besides, by `stat-` label
     warnings: tuple[str, ...] = ()  #: what was found while the inputs were read; shown in the report
     excluded: tuple[ExcludedRun, ...] = ()
-    run_rules: dict[str, float] = field(
+    run_rules: dict[str, int | float] = field(
         default_factory=dict
     )  #: by which runs are left out, with units in their names
 
