@@ -22,6 +22,7 @@ _README = """# cinebold
 Voxelwise encoding models of films, made by cinebold {version} from a raw BIDS dataset and its fMRIPrep derivatives.
 
 - `sub-<label>.html` and `group.html`: the reports; begin here
+- `stimuli.html`: the report of the films
 - `sub-<label>/func/`: maps (`_statmap.nii.gz`) and the film's features at the times of the volumes (`_timeseries.tsv`)
 - `models/`: fitted models (safetensors, a JSON card beside each) and the loadings of their components
 - `stimuli/`: features of the films, independent of the participants

@@ -155,7 +155,7 @@ def test_two_runs_from_scratch_give_identical_bytes(analysed, cinebold, tmp_path
 
 
 def test_reports_are_whole(analysed):
-    for page in ("sub-01.html", "sub-02.html", "group.html"):
+    for page in ("sub-01.html", "sub-02.html", "group.html", "stimuli.html"):
         text = (analysed.out / page).read_text()
         for picture in re.findall(r'<img[^>]+src="([^"]+)"', text):
             assert picture.startswith("data:") or (analysed.out / picture).is_file(), picture
