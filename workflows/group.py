@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nipype.pipeline import engine as pe
 
+from cinebold.bold.maps import map_files
 from workflows.interfaces.figures import DrawGroupFigures
 from workflows.interfaces.group import CompareParticipants
 from workflows.interfaces.sinks import StoreDerivatives
@@ -18,8 +19,13 @@ def init_group_wf(group: GroupAnalysis, hardware: Hardware) -> pe.Workflow:
     test = pe.Node(
         CompareParticipants(
             group_json=to_json(group),
-            r_maps=[member.r_map for member in group.members],
-            weight_maps=[path for member in group.members for path in member.weight_maps.values()],
+            r_maps=[path for member in group.members for path in map_files(member.r_map)],
+            weight_maps=[
+                path
+                for member in group.members
+                for stored in member.weight_maps.values()
+                for path in map_files(stored)
+            ],
             models=[member.model_card for member in group.members],
             num_threads=min(hardware.omp_nthreads, hardware.n_procs),
         ),

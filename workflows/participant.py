@@ -9,6 +9,7 @@ from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline import engine as pe
 
 from cinebold.encoding.estimators import ON_DEVICE
+from workflows.clips import add_clip_responses, combine_clips
 from workflows.interfaces.bold import DefineTargets, PrepareResponses
 from workflows.interfaces.design import BuildDesign
 from workflows.interfaces.encoding import FitEncodingModel
@@ -40,8 +41,9 @@ def init_participant_wf(
 
     targets = pe.Node(
         DefineTargets(
-            brain_masks=[run.brain_mask for run in analysis.runs],
+            n_runs=n_runs,
             preparation_json=to_json(analysis.bold),
+            **_where_targets_are_read(analysis),
             **({"gm_probseg": analysis.runs[0].gm_probseg} if analysis.runs[0].gm_probseg else {}),
             **({} if analysis.bold.mask in ("gm", "brain", "none") else {"mask_file": analysis.bold.mask}),
         ),
@@ -54,7 +56,8 @@ def init_participant_wf(
     )
     for number, run in enumerate(analysis.runs, 1):
         prepare, design = _run_nodes(workflow, inputnode, targets, analysis, run, hardware, threads)
-        workflow.connect(prepare, "responses", responses, f"in{number}")
+        source = add_clip_responses(workflow, analysis, run, prepare)
+        workflow.connect(source, "responses", responses, f"in{number}")
         workflow.connect(prepare, "summary", response_summaries, f"in{number}")
         workflow.connect(design, "design", designs, f"in{number}")
         workflow.connect(design, "summary", design_summaries, f"in{number}")
@@ -77,13 +80,14 @@ def init_participant_wf(
         n_procs=threads,
         mem_gb=bounded(fit_gb(analysis.runs, analysis.bold, encoding.voxel_tile, threads), hardware),
     )
-    fitted = _clips_of_all_runs(workflow, analysis, responses, designs)
+    fitted_responses, fitted_designs = combine_clips(workflow, analysis, responses, designs)
     summary = pe.Node(SummariseParticipant(analysis_json=to_json(analysis)), name="summary")
     figures = pe.Node(
         DrawParticipantFigures(
             q=analysis.encoding.q,
             name=Path(analysis.figures_prefix).name,
             spaces=[space.name for space in analysis.spaces],
+            **({"meshes": list(analysis.runs[0].meshes)} if analysis.runs[0].meshes else {}),
         ),
         name="figures",
         mem_gb=bounded(1.0, hardware),
@@ -92,19 +96,28 @@ def init_participant_wf(
         [
             (targets, fit, [("mask", "mask")]),
             (targets, summary, [("coverage", "coverage")]),
-            (fitted[0], fit, [(fitted[1], "responses")]),
-            (fitted[2], fit, [(fitted[3], "designs")]),
+            (fitted_responses[0], fit, [(fitted_responses[1], "responses")]),
+            (fitted_designs[0], fit, [(fitted_designs[1], "designs")]),
+            (fitted_designs[0], figures, [(fitted_designs[1], "designs")]),
             (response_summaries, summary, [("out", "responses")]),
             (design_summaries, summary, [("out", "designs")]),
             (design_summaries, fit, [("out", "design_summaries")]),
             (fit, summary, [("diagnostics", "diagnostics"), ("maps", "maps"), ("model", "model")]),
             (fit, figures, [("maps", "maps"), ("model", "model"), ("diagnostics", "diagnostics")]),
-            (designs, figures, [("out", "designs")]),
             (design_summaries, figures, [("out", "design_summaries")]),
         ]
     )
     _connect_sinks(workflow, analysis, fit, summary, figures)
     return workflow
+
+
+def _where_targets_are_read(analysis: ParticipantAnalysis) -> dict[str, list[str]]:
+    """The files that say which voxels, vertices or grayordinates there are."""
+    first = analysis.runs[0]
+    if first.geometry == "volume":
+        return {"brain_masks": [str(run.brain_mask) for run in analysis.runs]}
+    series = [first.bold, first.bold_right] if first.bold_right else [first.bold]
+    return {"series": series, **({"cortex_masks": list(first.cortex_masks)} if first.cortex_masks else {})}
 
 
 def _run_nodes(
@@ -122,7 +135,8 @@ def _run_nodes(
     prepare = pe.Node(
         PrepareResponses(
             bold=run.bold,
-            brain_mask=run.brain_mask,
+            **({"bold_right": run.bold_right} if run.bold_right else {}),
+            **({"brain_mask": run.brain_mask} if run.brain_mask else {}),
             confounds=run.confounds,
             **({"extra_confounds": run.extra_confounds} if run.extra_confounds else {}),
             run_json=to_json(run),
@@ -145,6 +159,7 @@ def _run_nodes(
             spaces=[space.name for space in analysis.spaces],
             run_json=to_json(run),
             low_pass=analysis.low_pass,
+            clips=analysis.bold.clips is not None,
         ),
         name=f"design_{label}",
         mem_gb=bounded(0.5, hardware),
@@ -180,11 +195,12 @@ def _connect_sinks(
             (fit, ds_maps, [("maps", "in_files")]),
             (fit, ds_model, [("model", "in_files")]),
             (fit, ds_loadings, [("loadings", "in_files")]),
-            (fit, ds_timeseries, [("timeseries", "in_files")]),
             (figures, ds_figures, [("figures", "in_files")]),
             (summary, ds_summary, [("summary", "in_files")]),
         ]
     )
+    if analysis.bold.clips is None:  # rows of clips are no time series
+        workflow.connect(fit, "timeseries", ds_timeseries, "in_files")
 
 
 def _sink(

@@ -13,7 +13,10 @@ _LEAST_VOXEL_TILE = 64
 
 
 def response_bytes(run: Run, preparation: BoldPreparation, voxel_mm: float = 2.0) -> float:
-    """The size of a run's response matrix: grey matter fills less than a sixth of a field of view."""
+    """The size of a run's response matrix: grey matter fills less than a sixth of a field of view, but all of a
+    surface."""
+    if run.geometry != "volume":
+        return 4.0 * run.n_volumes * prod(run.shape)
     share = {"gm": 0.15, "brain": 0.3}.get(preparation.mask, 1.0)
     shrink = (
         1.0 if preparation.resolution_mm is None else min(1.0, (voxel_mm / preparation.resolution_mm) ** 3)

@@ -102,6 +102,30 @@ class CiftiGeometry(Geometry):
         }
         return {"kind": "cifti", "structures": structures, "n_targets": self.n_targets}
 
+    def cortex(self, values: np.ndarray, hemisphere: str) -> np.ndarray:
+        """Of (n_grayordinates,) those of a cortex, "left" or "right", over all its vertices; NaN between them.
+
+        Empty where the axis has no such cortex.
+        """
+        name = f"CIFTI_STRUCTURE_CORTEX_{hemisphere.upper()}"
+        if name not in self.structures():
+            return np.empty(0, np.float32)
+        part = self.structures()[name]
+        everywhere = np.full(self.axis.nvertices[name], np.nan, np.float32)
+        everywhere[self.axis.vertex[part]] = values[part]
+        return everywhere
+
+    def volume(self, values: np.ndarray) -> "nibabel.Nifti1Image | None":
+        """Of (n_grayordinates,) those that are voxels, as an image that is NaN elsewhere; None: there are none."""
+        import nibabel
+
+        if self.axis.volume_shape is None:
+            return None
+        filled = np.full(self.axis.volume_shape, np.nan, np.float32)
+        voxels = self.axis.volume_mask
+        filled[tuple(self.axis.voxel[voxels].T)] = values[voxels]
+        return nibabel.Nifti1Image(filled, self.axis.affine)
+
     def structures(self) -> dict[str, slice]:
         """Each structure and where its grayordinates stand."""
         return {

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from xml.parsers.expat import ExpatError
 
@@ -101,6 +102,11 @@ def read_gifti(path: str | Path) -> np.ndarray:
     if len(arrays) == 1:
         return arrays[0].T
     return np.stack(arrays)
+
+
+def gifti_array(path: str | Path, number: int) -> np.ndarray:
+    """One array of a file; what comes after it is not read."""
+    return next(islice(stream_gifti(path), number, None))
 
 
 def write_gifti(

@@ -1,16 +1,28 @@
 """Maps of any geometry, by the path of their file; of two hemispheres the left one's stands for both."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from cinebold.bold.cifti import CiftiGeometry, load_cifti
 from cinebold.bold.geometry import Geometry, VolumeGeometry
-from cinebold.bold.gifti import read_gifti
+from cinebold.bold.gifti import gifti_array, read_gifti, read_gifti_header
 from cinebold.bold.surfaces import HEMISPHERES, SurfaceGeometry, hemisphere_path
 
 #: What a map's file ends with, the most frequent first.
 MAP_EXTENSIONS = (VolumeGeometry.map_extension, SurfaceGeometry.map_extension, CiftiGeometry.map_extension)
+
+
+def map_files(path: str | Path) -> list[str]:
+    """All files of a map: one, or those of both hemispheres.
+
+    >>> map_files("sub-1_hemi-L_stat-r_statmap.func.gii")
+    ['sub-1_hemi-L_stat-r_statmap.func.gii', 'sub-1_hemi-R_stat-r_statmap.func.gii']
+    """
+    if not str(path).endswith(SurfaceGeometry.map_extension):
+        return [str(path)]
+    return [str(hemisphere_path(path, hemisphere)) for hemisphere in HEMISPHERES]
 
 
 def load_geometry(path: str | Path) -> Geometry:
@@ -30,7 +42,7 @@ def geometry_of_map(path: str | Path) -> Geometry:
     import nibabel
 
     if str(path).endswith(SurfaceGeometry.map_extension):
-        return SurfaceGeometry.of_files(*(hemisphere_path(path, hemisphere) for hemisphere in HEMISPHERES))
+        return SurfaceGeometry.of_files(*map_files(path))
     if str(path).endswith(CiftiGeometry.map_extension):
         return CiftiGeometry.of_file(path)
     image = nibabel.load(path)
@@ -48,9 +60,8 @@ def map_values(path: str | Path, component: int | None = None) -> np.ndarray:
     import nibabel
 
     if str(path).endswith(SurfaceGeometry.map_extension):
-        halves = [read_gifti(hemisphere_path(path, hemisphere)) for hemisphere in HEMISPHERES]
-        values = np.concatenate(halves, axis=-1).astype(np.float32)
-        return values if component is None else np.atleast_2d(values)[component]
+        read = read_gifti if component is None else partial(gifti_array, number=component)
+        return np.concatenate([read(one) for one in map_files(path)], axis=-1).astype(np.float32)
     if str(path).endswith(CiftiGeometry.map_extension):
         data = load_cifti(path).dataobj
         if component is None:
@@ -66,7 +77,7 @@ def n_maps(path: str | Path) -> int:
     import nibabel
 
     if str(path).endswith(SurfaceGeometry.map_extension):
-        return len(np.atleast_2d(read_gifti(path)))
+        return read_gifti_header(path).n_volumes
     shape = nibabel.load(path).shape
     if str(path).endswith(CiftiGeometry.map_extension):
         return int(shape[0])

@@ -1,13 +1,13 @@
-"""Maps of a group of participants: means, t-tests and their false discovery rate, on the voxels that all share."""
+"""Maps of a group of participants: means, t-tests and their false discovery rate, on the targets that all share."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
-from cinebold.bold.grid import Grid, grids_equal
+from cinebold.bold.geometry import Geometry
+from cinebold.bold.maps import geometry_of_map, map_values, n_maps
 from cinebold.errors import InputError
 from cinebold.group.inference import benjamini_hochberg, fisher_z, mean_r, one_sample_t
 
@@ -22,22 +22,23 @@ def group_maps(
     models: Mapping[str, str | Path],
     *,
     q: float,
-) -> tuple[dict[str, nib.Nifti1Image], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], Geometry, dict[str, Any]]:
     """Test held-out r (through Fisher's z) and the weights of each component against zero across
-    participants.
+    participants; in the targets that are finite in all of them.
 
     Parameters
     ----------
-    r_maps : participant -> map of held-out r
-    weight_maps : participant -> feature space -> 4-D map (x, y, z, n_components)
+    r_maps : participant -> map of held-out r, of any geometry
+    weight_maps : participant -> feature space -> file of the maps of its components
     models : participant -> prefix of the saved model, whose components say what the weights belong to
     q : the false discovery rate that the summary counts at
 
     Returns
     -------
-    maps : by name: "stat-r" (mean), "stat-{t,p,q}_desc-r"; for each feature space "stat-weight_desc-<space>"
-    (mean) and
-        "stat-{t,p,q}_desc-<space>", 4-D, the false discovery rate controlled within each component
+    values : by name: "stat-r" (mean), "stat-{t,p,q}_desc-r", each (n_targets,); for each feature space
+        "stat-weight_desc-<space>" (mean) and "stat-{t,p,q}_desc-<space>", (n_components, n_targets), the false
+        discovery rate controlled within each component
+    geometry : whose targets these are, which writes them
     summary : counts, the common mask's size, and why a feature space was left out
 
     Raises
@@ -45,19 +46,21 @@ def group_maps(
     InputError : the maps are on different grids, or no voxel is finite in all of them
     """
     participants = list(r_maps)
-    images = [nib.load(r_maps[who]) for who in participants]
-    grid = Grid(images[0].shape[:3], images[0].affine)
-    for who, image in zip(participants, images, strict=True):
-        if not grids_equal(grid, Grid(image.shape[:3], image.affine)):
+    whole = geometry_of_map(r_maps[participants[0]])
+    for who in participants[1:]:
+        other = geometry_of_map(r_maps[who])
+        if not whole.is_like(other):
             raise InputError(
-                f"the maps of sub-{participants[0]} {grid.shape} and sub-{who} {image.shape[:3]} are on "
-                "different grids: "
+                f"the maps of sub-{participants[0]} {whole.kept.shape} and sub-{who} {other.kept.shape} are on "
+                f"different {'grids' if whole.affine is not None else 'surfaces'}: "
                 "run both with the same --output-spaces and --resolution"
             )
-    r = np.stack([np.asarray(image.dataobj, dtype=np.float64) for image in images])
-    mask = np.isfinite(r).all(axis=0)
+    r = np.stack([map_values(r_maps[who]).astype(np.float64) for who in participants])
+    finite = np.isfinite(r)
+    mask = finite.all(axis=0)
     if not mask.any():
-        raise InputError(f"no voxel has a finite r in all {len(participants)} participants")
+        noun = whole.targets_name
+        raise InputError(f"none of the {noun} has a finite r in all {len(participants)} participants")
     r = r[:, mask]  # (n_participants, n_targets)
     test = one_sample_t(fisher_z(r))
     adjusted = benjamini_hochberg(test.p)
@@ -70,8 +73,7 @@ def group_maps(
     summary: dict[str, Any] = {
         "n_targets": int(mask.sum()),
         "n_targets_by_participant": {
-            who: int(np.isfinite(np.asarray(image.dataobj)).sum())
-            for who, image in zip(participants, images, strict=True)
+            who: int(one.sum()) for who, one in zip(participants, finite, strict=True)
         },
         "n_significant": int((adjusted < q).sum()),
         "scores": {
@@ -95,16 +97,15 @@ def group_maps(
             "n_components": len(tested["stat-t"]),
             "n_significant": [int((one < q).sum()) for one in tested["stat-q"]],
         }
-    return {name: _image(found, mask, grid) for name, found in values.items()}, summary
+    return values, whole.with_kept(mask), summary
 
 
 def _test_weights(paths: list[str | Path], mask: np.ndarray) -> dict[str, np.ndarray]:
     """Mean, t, p and q of each component, (n_components, n_targets); one component is in memory at a time."""
-    images = [nib.load(path) for path in paths]
-    shape = (images[0].shape[3], int(mask.sum()))
+    shape = (n_maps(paths[0]), int(mask.sum()))
     found = {name: np.empty(shape) for name in ("stat-weight", "stat-t", "stat-p", "stat-q")}
     for k in range(shape[0]):
-        weights = np.stack([np.asarray(image.dataobj[..., k], dtype=np.float64)[mask] for image in images])
+        weights = np.stack([map_values(path, k)[mask].astype(np.float64) for path in paths])
         test = one_sample_t(weights)
         found["stat-weight"][k], found["stat-t"][k], found["stat-p"][k] = test.mean, test.t, test.p
         found["stat-q"][k] = benjamini_hochberg(test.p)
@@ -147,10 +148,3 @@ def _components(model: str | Path, space: str) -> np.ndarray | None:
     with safe_open(f"{model}.safetensors", framework="numpy") as tensors:
         name = f"{space}.components"
         return tensors.get_tensor(name) if name in tensors.keys() else None
-
-
-def _image(values: np.ndarray, mask: np.ndarray, grid: Grid) -> nib.Nifti1Image:
-    """(n_targets,) or (n_components, n_targets) as a float32 image, NaN outside the mask."""
-    volume = np.full((*mask.shape, *values.shape[:-1]), np.nan, dtype=np.float32)
-    volume[mask] = values.T
-    return nib.Nifti1Image(volume, grid.affine)

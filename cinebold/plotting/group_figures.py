@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cinebold.bold.maps import map_values
 from cinebold.plotting.curves import score_histogram
 from cinebold.plotting.figure_set import FigureSet
-from cinebold.plotting.participant_figures import below, map_top, map_values
+from cinebold.plotting.participant_figures import below, map_top
 from cinebold.plotting.slices import statmap_slices
 from cinebold.plotting.surface import statmap_surface
 

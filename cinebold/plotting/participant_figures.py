@@ -2,7 +2,7 @@
 
 Keys (the file is `<prefix>_desc-<key>_figure.png`):
     rslices, rsurface, rhist   held-out r on slices, on the surface, its distribution
-    qslices                    r where q is below the false discovery rate
+    qslices                    r where q is below the false discovery rate; qsurface: of vertices and grayordinates
     rsquaredslices             held-out R2 on slices
     ceilingslices              the noise ceiling on slices
     rnormslices                r as a share of it, where it is high enough
@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from cinebold.bold.maps import map_values
 from cinebold.design.loadings import with_fixed_sign
 from cinebold.plotting.curves import alpha_histogram, delay_profile, score_histogram
 from cinebold.plotting.design import design_figure, stretches
 from cinebold.plotting.figure_set import FigureSet
-from cinebold.plotting.slices import map_values, statmap_slices
+from cinebold.plotting.meshes import surface_facts
+from cinebold.plotting.slices import statmap_slices
 from cinebold.plotting.space_figures import draw_space_figures
 from cinebold.plotting.surface import statmap_surface
 from cinebold.plotting.words import wordcloud_figure, worth_reading
@@ -45,6 +47,7 @@ def draw_participant_figures(
     film_names: Mapping[str, str] | None = None,
     spaces: Sequence[str] = (),
     diagnostics: Mapping[str, Any] | None = None,
+    meshes: Sequence[str | Path] = (),
 ) -> list[str]:
     """Draw all figures of one analysis and a list of them, `<prefix>_desc-figures_report.json`.
 
@@ -60,10 +63,11 @@ def draw_participant_figures(
     film_names : film identifier of the designs -> what to call the film in the figures
     spaces : the feature spaces in their order
     diagnostics : of the fit
+    meshes : surfaces that maps of vertices are drawn on, left and right; none: those of nilearn
 
     Returns the files written, the list last.
     """
-    figures = FigureSet(out_prefix)
+    figures = FigureSet(out_prefix, options_of={statmap_surface: {"meshes": meshes}})
     with figures.attempt("rslices", "rsurface", "rhist", "qslices"):
         _draw_r(figures, maps, q)
     for key, statistic, title, unit, why_absent in (
@@ -114,8 +118,9 @@ def _draw_r(figures: FigureSet, maps: Mapping[str, str | Path], q: float) -> Non
             threshold = min(float(r[significant & (r > 0)].min()), 0.6 * vmax)
     shared = {"title": "Held-out r", "unit": unit, "vmax": vmax, "threshold": threshold}
     facts = {"vmax": vmax, "threshold": threshold, "q": q, "outlined": q_map is not None}
+    on_surface = surface_facts(maps["r"], figures.options_of.get(statmap_surface, {}).get("meshes", ()))
     figures.draw("rslices", statmap_slices, maps["r"], facts=facts, q_image=q_map, q=q, **shared)
-    figures.draw("rsurface", statmap_surface, maps["r"], facts=facts, **shared)
+    figures.draw("rsurface", statmap_surface, maps["r"], facts=facts | on_surface, **shared)
     figures.draw(
         "rhist",
         score_histogram,
@@ -131,18 +136,17 @@ def _draw_r(figures: FigureSet, maps: Mapping[str, str | Path], q: float) -> Non
     elif not significant.any():
         figures.skip("qslices", f"no voxel has q < {q:g}")
     else:
-        figures.draw(
-            "qslices",
-            statmap_slices,
-            maps["r"],
-            facts={"q": q, "n_voxels": int(significant.sum())},
-            title=f"Held-out r where q < {q:g}",
-            unit=unit,
-            vmax=vmax,
-            q_image=q_map,
-            q=q,
-            only_significant=True,
-        )
+        options = {
+            "title": f"Held-out r where q < {q:g}",
+            "unit": unit,
+            "vmax": vmax,
+            "q_image": q_map,
+            "q": q,
+        }
+        facts = {"q": q, "n_voxels": int(significant.sum())}
+        figures.draw("qslices", statmap_slices, maps["r"], facts=facts, **options, only_significant=True)
+        if on_surface:
+            figures.draw("qsurface", statmap_surface, maps["r"], facts=facts | on_surface, **options)
 
 
 def _draw_slices(

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from cinebold.bold.cifti import CiftiGeometry
+from cinebold.bold.geometry import Geometry, VolumeGeometry
+from cinebold.bold.maps import geometry_of_map, map_values
 from cinebold.errors import InputError
 from cinebold.plotting.colouring import Scale, scale_for
+from cinebold.plotting.figure_set import NotDrawnError
 from cinebold.plotting.style import INK, MUTED, drawing
 
 #: Slice positions in mm, denser where films drive the brain.
@@ -48,13 +52,15 @@ def statmap_slices(
     only_significant : nothing outside that region is shown
     scale : how values become colours; None: as `threshold`, `vmax` and `symmetric` say
 
-    Raises InputError when an image is not 3-D or the two grids differ.
+    Of grayordinates those that are voxels are shown.
+
+    Raises InputError when an image is not 3-D or the two grids differ, NotDrawnError when the map has no voxels.
     """
     image = read_map(image_path)
     values = np.asanyarray(image.dataobj, dtype=np.float32)
     significant = None
     if q_image is not None:
-        significant = significant_voxels(q_image, image, q)
+        significant = _significant_voxels(q_image, image, q)
         if only_significant:
             values = np.where(significant, values, np.nan)
     if scale is None:
@@ -131,9 +137,15 @@ def statmap_slices(
 
 
 def read_map(path: str | Path):
-    """A 3-D image; InputError when it has more dimensions."""
+    """A 3-D image; InputError when it has more dimensions, NotDrawnError when it has no voxels."""
     import nibabel
 
+    if not str(path).endswith(VolumeGeometry.map_extension):
+        geometry = geometry_of_map(path)
+        voxels = geometry.volume(map_values(path)) if isinstance(geometry, CiftiGeometry) else None
+        if voxels is None:
+            raise NotDrawnError(f"the map is one of {geometry.targets_name}, which have no slices")
+        return voxels
     image = nibabel.load(path)
     if len(image.shape) == 4 and image.shape[3] == 1:
         image = image.slicer[..., 0]
@@ -144,14 +156,7 @@ def read_map(path: str | Path):
     return image
 
 
-def map_values(path: str | Path) -> np.ndarray:
-    """The values of an image, float32."""
-    import nibabel
-
-    return np.asanyarray(nibabel.load(path).dataobj, dtype=np.float32)
-
-
-def significant_voxels(q_image: str | Path, image, q: float) -> np.ndarray:
+def _significant_voxels(q_image: str | Path, image, q: float) -> np.ndarray:
     """Where q values are below `q`; InputError when they are not on the grid of the map `image`."""
     q_map = read_map(q_image)
     if q_map.shape != image.shape or not np.allclose(q_map.affine, image.affine, atol=1e-3):
@@ -160,6 +165,16 @@ def significant_voxels(q_image: str | Path, image, q: float) -> np.ndarray:
         )
     with np.errstate(invalid="ignore"):
         return np.asanyarray(q_map.dataobj) < q
+
+
+def significant_targets(q_image: str | Path, geometry: Geometry, q: float) -> np.ndarray:
+    """The same for maps of any geometry."""
+    if not geometry.is_like(geometry_of_map(q_image)):
+        raise InputError(
+            f"the q values must be on the grid or surface of their map, but {q_image} is on another one"
+        )
+    with np.errstate(invalid="ignore"):
+        return map_values(q_image) < q
 
 
 @cache

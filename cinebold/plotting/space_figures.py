@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from cinebold.bold.maps import geometry_of_map, map_values
+from cinebold.bold.surfaces import SurfaceGeometry
 from cinebold.plotting.colouring import RangeScale, category_scale
 from cinebold.plotting.comparisons import (
     layer_profile,
@@ -26,7 +28,7 @@ from cinebold.plotting.comparisons import (
     validation_curves,
 )
 from cinebold.plotting.figure_set import FigureSet, figure_path
-from cinebold.plotting.slices import map_values, statmap_slices
+from cinebold.plotting.slices import statmap_slices
 from cinebold.plotting.surface import statmap_surface
 
 #: Statistic -> what the figure calls it.
@@ -109,7 +111,7 @@ def _draw_partitioning(figures: FigureSet, maps: Maps, spaces: Sequence[str], q:
     with _written(figures, "uniquebest", winner, maps["r"]) as image:
         figures.draw(
             "uniquebest",
-            statmap_slices,
+            statmap_surface if isinstance(geometry_of_map(image), SurfaceGeometry) else statmap_slices,
             image,
             facts={"counts": counts, "where": where},
             title="The feature space with the largest unique R²",
@@ -224,17 +226,15 @@ def _draw_lstm(figures: FigureSet, maps: Maps, diagnostics: Mapping[str, Any]) -
 
 @contextmanager
 def _written(figures: FigureSet, key: str, values: np.ndarray, like: str | Path) -> Iterator[Path]:
-    """Values as a temporary image beside the figures, on the grid of another one."""
-    import nibabel
-
-    path = figure_path(figures.out_prefix, key).with_suffix(".tmp.nii.gz")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Values as a temporary map beside the figures, of the geometry of another one."""
+    geometry = geometry_of_map(like)
+    stem = figure_path(figures.out_prefix, f"{key}values").with_suffix("")
+    paths = geometry.save_map(stem, values[geometry.kept])
     try:
-        affine = nibabel.load(like).affine
-        nibabel.save(nibabel.Nifti1Image(values.astype(np.float32), affine), path)
-        yield path
+        yield paths[0]
     finally:
-        path.unlink(missing_ok=True)
+        for path in paths:
+            path.unlink(missing_ok=True)
 
 
 def _mean(values: np.ndarray) -> float:

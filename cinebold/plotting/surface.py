@@ -1,13 +1,16 @@
-"""A map on the inflated cortical surface (fsaverage5, which ships with nilearn)."""
+"""A map on the cortical surface: the inflated fsaverage5, which ships with nilearn, or one of the dataset."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from cinebold.bold.geometry import Geometry, VolumeGeometry
+from cinebold.bold.maps import geometry_of_map, map_values
+from cinebold.bold.surfaces import SurfaceGeometry
 from cinebold.plotting.colouring import Scale, scale_for
-from cinebold.plotting.slices import read_map, significant_voxels
+from cinebold.plotting.meshes import Mesh, bundled_files, inflated, mesh_for
+from cinebold.plotting.slices import significant_targets
 from cinebold.plotting.style import MUTED, drawing
 
 #: (hemisphere, view, direction in which one looks along x) from left to right
@@ -33,19 +36,25 @@ def statmap_surface(
     q_image: str | Path | None = None,
     q: float = 0.05,
     scale: Scale | None = None,
+    meshes: Sequence[str | Path] = (),
 ) -> Path:
     """The map on both hemispheres, lateral and medial: a row of four views and one colour bar.
 
-    The volume is sampled along the line from the white to the pial surface; voxels without a value (NaN)
-    have no weight. Parameters as in `statmap_slices`; with `q_image` only voxels below `q` are shown.
+    A volume is sampled along the line from the white to the pial surface; voxels without a value (NaN)
+    have no weight. Vertices keep their values. Parameters as in `statmap_slices`; with `q_image` only what is below
+    `q` is shown. `meshes` are surfaces of the dataset, left and right, for maps of their vertices.
+
+    Raises NotDrawnError when there is no surface for the map's vertices.
     """
-    image = read_map(image_path)
-    values = np.asanyarray(image.dataobj, dtype=np.float32)
+    geometry, values = geometry_of_map(image_path), map_values(image_path)
     if q_image is not None:
-        values = np.where(significant_voxels(q_image, image, q), values, np.nan)
+        values = np.where(significant_targets(q_image, geometry, q), values, np.nan)
     if scale is None:
         scale = scale_for(values, threshold=threshold, vmax=vmax, symmetric=symmetric)
-    sample = partial(categories_on_surface, n=scale.categories) if scale.categories else sampled_on_surface
+    shown = {
+        hemisphere: _on_mesh(geometry, values, hemisphere, scale.categories, meshes)
+        for hemisphere in ("left", "right")
+    }
     wide = 1.05 if scale.categories else 1.0  # their names need room
     with drawing(out_png, 10.4 * wide, 2.3) as figure:
         figure.text(0.008, 0.92, title, fontsize=11, fontweight="bold", va="center")
@@ -53,9 +62,9 @@ def statmap_surface(
             axes = figure.add_axes(((0.005 + column * 0.225) / wide, 0.09, 0.22 / wide, 0.72))
             _draw_hemisphere(
                 axes,
-                hemisphere,
+                shown[hemisphere][0],
                 looks_along,
-                scale.rgba(sample(values, image.affine, hemisphere)),
+                scale.rgba(shown[hemisphere][1]),
             )
             axes.set_title(
                 f"{hemisphere}, {view}", fontsize=8, color=MUTED, loc="center", fontweight="normal", y=-0.11
@@ -64,7 +73,29 @@ def statmap_surface(
     return Path(out_png)
 
 
-def _draw_hemisphere(axes, hemisphere: str, looks_along: int, colours: np.ndarray) -> None:
+def _on_mesh(
+    geometry: Geometry,
+    values: np.ndarray,
+    hemisphere: str,
+    n_categories: int | None,
+    meshes: Sequence[str | Path],
+) -> tuple[Mesh, np.ndarray]:
+    """A hemisphere's surface, and the values at its vertices."""
+    if isinstance(geometry, VolumeGeometry):
+        if n_categories:
+            return inflated(hemisphere), categories_on_surface(
+                values, geometry.affine, hemisphere, n_categories
+            )
+        return inflated(hemisphere), sampled_on_surface(values, geometry.affine, hemisphere)
+    if isinstance(geometry, SurfaceGeometry):
+        own = geometry.by_hemisphere(values)[0 if hemisphere == "left" else 1]
+    else:
+        own = geometry.cortex(values, hemisphere)
+    mesh, chosen = mesh_for(len(own), hemisphere, meshes)
+    return mesh, own[chosen]
+
+
+def _draw_hemisphere(axes, mesh: Mesh, looks_along: int, colours: np.ndarray) -> None:
     """Paint one hemisphere, seen along +x or -x, with the colours (n_vertices, 4) over its folding pattern.
 
     An orthographic projection: triangles that face away are left out, the others painted from back to front.
@@ -73,7 +104,7 @@ def _draw_hemisphere(axes, hemisphere: str, looks_along: int, colours: np.ndarra
     from matplotlib.collections import TriMesh
     from matplotlib.tri import Triangulation
 
-    vertices, triangles, sulcal_depth = _inflated(hemisphere)
+    vertices, triangles = mesh.vertices, mesh.triangles
     across = -looks_along * vertices[:, 1]
     depth = looks_along * vertices[:, 0]
     up = vertices[:, 2]
@@ -90,7 +121,7 @@ def _draw_hemisphere(axes, hemisphere: str, looks_along: int, colours: np.ndarra
     light = np.array([-0.86 * looks_along, -0.1, 0.5])
     light /= np.linalg.norm(light)
     lit = 0.72 + 0.28 * np.clip(vertex_normals @ light, 0, 1)
-    shade = np.where(sulcal_depth > 0, 0.66, 0.86)[:, None] * np.ones(
+    shade = np.where(mesh.sulcal_depth > 0, 0.66, 0.86)[:, None] * np.ones(
         (1, 3)
     )  # a sulcus is darker than a gyrus
     opacity = colours[:, 3:]
@@ -103,21 +134,6 @@ def _draw_hemisphere(axes, hemisphere: str, looks_along: int, colours: np.ndarra
     axes.set_axis_off()
     axes.set_xlim(across.min() - 1, across.max() + 1)
     axes.set_ylim(up.min() - 1, up.max() + 1)
-
-
-def _inflated(hemisphere: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vertices (n, 3) in mm, triangles (m, 3) with normals outwards, and smoothed sulcal depth (n,)."""
-    from nilearn.surface import load_surf_data, load_surf_mesh
-
-    files = _bundled_surfaces()
-    mesh = load_surf_mesh(files[f"infl_{hemisphere}"])
-    vertices = np.asarray(mesh.coordinates, dtype=float)
-    triangles = np.asarray(mesh.faces)
-    corners = vertices[triangles]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    if np.sum(normals * (corners.mean(axis=1) - vertices.mean(axis=0))) < 0:
-        triangles = triangles[:, ::-1]
-    return vertices, triangles, np.asarray(load_surf_data(files[f"sulc_{hemisphere}"]), dtype=float)
 
 
 def sampled_on_surface(values: np.ndarray, affine: np.ndarray, hemisphere: str) -> np.ndarray:
@@ -139,7 +155,7 @@ def _between_surfaces(volumes: Sequence[np.ndarray], affine: np.ndarray, hemisph
     import nibabel
     from nilearn.surface import vol_to_surf
 
-    files = _bundled_surfaces()
+    files = bundled_files()
     stacked = np.stack(volumes, axis=-1).astype(np.float32)
     sampled = vol_to_surf(
         nibabel.Nifti1Image(stacked, affine),
@@ -148,9 +164,3 @@ def _between_surfaces(volumes: Sequence[np.ndarray], affine: np.ndarray, hemisph
         interpolation="linear",
     )
     return np.nan_to_num(sampled)
-
-
-def _bundled_surfaces():
-    from nilearn.datasets import fetch_surf_fsaverage
-
-    return fetch_surf_fsaverage("fsaverage5")  # inside nilearn's wheel: no download

@@ -3,8 +3,12 @@
 import nibabel as nib
 import numpy as np
 import pytest
+from nibabel.cifti2 import BrainModelAxis
 from scipy.stats import false_discovery_control, ttest_1samp
 
+from cinebold.bold.cifti import CiftiGeometry
+from cinebold.bold.maps import map_values
+from cinebold.bold.surfaces import SurfaceGeometry
 from cinebold.encoding.model import EncodingModel
 from cinebold.encoding.preprocessing import SpaceReducer
 from cinebold.errors import InputError
@@ -54,30 +58,62 @@ def group(tmp_path):
 
 def test_maps_equal_scipy_on_the_common_mask(group):
     r, weights, *paths = group
-    maps, summary = group_maps(*paths, q=0.05)
+    found, geometry, summary = group_maps(*paths, q=0.05)
     mask = np.isfinite(r).all(axis=0)
+    np.testing.assert_array_equal(geometry.kept, mask)
     assert summary["n_targets"] == mask.sum() == np.prod(SHAPE) - 1
     assert summary["n_targets_by_participant"]["03"] == mask.sum()
     expected = ttest_1samp(np.arctanh(r.astype(np.float32)[:, mask].astype(float)), 0)
-    found = {name: np.asarray(image.dataobj)[mask] for name, image in maps.items()}
     np.testing.assert_allclose(found["stat-t_desc-r"], expected.statistic, rtol=1e-4)
     np.testing.assert_allclose(found["stat-p_desc-r"], expected.pvalue, rtol=1e-3)
     np.testing.assert_allclose(found["stat-q_desc-r"], false_discovery_control(expected.pvalue), rtol=1e-3)
     np.testing.assert_allclose(found["stat-r"], np.tanh(np.arctanh(r[:, mask]).mean(axis=0)), atol=1e-6)
     of_weights = ttest_1samp(weights[:, mask], 0)  # (n_voxels, n_components)
-    np.testing.assert_allclose(found["stat-t_desc-a"], of_weights.statistic, rtol=1e-3)
+    np.testing.assert_allclose(found["stat-t_desc-a"], of_weights.statistic.T, rtol=1e-3)
     for k in range(2):  # within each component, not over all of them
         np.testing.assert_allclose(
-            found["stat-q_desc-a"][:, k], false_discovery_control(of_weights.pvalue[:, k]), rtol=1e-3
+            found["stat-q_desc-a"][k], false_discovery_control(of_weights.pvalue[:, k]), rtol=1e-3
         )
-    assert all(np.isnan(np.asarray(image.dataobj)[~mask]).all() for image in maps.values())
+
+
+def test_surfaces_and_grayordinates_give_what_voxels_give(group, tmp_path):
+    """The same numbers in files of every geometry; what is written of them comes back with NaN where one had none."""
+    r, weights, *_, models = group
+    n = r[0].size
+    axis = BrainModelAxis.from_mask(np.ones(n, bool), name="CortexLeft")
+    expected, *_ = group_maps(*group[2:], q=0.05)
+    for kind, geometry in {
+        "surface": SurfaceGeometry(np.ones(n, bool), (70, n - 70)),
+        "cifti": CiftiGeometry(np.ones(n, bool), axis),
+    }.items():
+        folder = tmp_path / kind
+        r_maps = {
+            who: geometry.save_map(folder / f"{who}_stat-r", r[k].reshape(-1))[0]
+            for k, who in enumerate(models)
+        }
+        weight_maps = {
+            who: {"a": geometry.save_map(folder / f"{who}_stat-weight", weights[k].reshape(n, 2).T)[0]}
+            for k, who in enumerate(models)
+        }
+        found, targets, summary = group_maps(r_maps, weight_maps, models, q=0.05)
+        assert summary["n_targets"] == n - 1
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values, err_msg=f"{kind} {name}")
+        written = targets.save_map(folder / "stat-t_desc-a", found["stat-t_desc-a"])[0]
+        np.testing.assert_allclose(
+            map_values(written, 1)[targets.kept], expected["stat-t_desc-a"][1], rtol=1e-6
+        )
+        assert np.isnan(map_values(written)[..., 0]).all()
+    r_maps["02"] = group[2]["02"]
+    with pytest.raises(InputError, match=r"sub-02.*different surfaces"):
+        group_maps(r_maps, weight_maps, models, q=0.05)
 
 
 def test_weights_of_other_components_are_left_out_and_said_so(group, tmp_path):
     *_, r_maps, weight_maps, models = group
     models["02"] = save_model(tmp_path / "other", np.eye(4)[:2])
-    maps, summary = group_maps(r_maps, weight_maps, models, q=0.05)
-    assert not any("desc-a" in name for name in maps)
+    values, _, summary = group_maps(r_maps, weight_maps, models, q=0.05)
+    assert not any("desc-a" in name for name in values)
     assert "sub-02" in summary["warnings"][0]
 
 
@@ -91,5 +127,5 @@ def test_other_grids_are_refused(group, tmp_path):
 def test_no_common_voxel_is_refused(group, tmp_path):
     *_, r_maps, weight_maps, models = group
     r_maps["02"] = save_image(tmp_path / "empty.nii.gz", np.full(SHAPE, np.nan))
-    with pytest.raises(InputError, match="no voxel"):
+    with pytest.raises(InputError, match="none of the voxels"):
         group_maps(r_maps, weight_maps, models, q=0.05)

@@ -7,34 +7,41 @@ import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, isdefined, traits
 
+from cinebold.bold.cifti import CiftiGeometry, CiftiSource
 from cinebold.bold.coverage import coverage_of_runs
-from cinebold.bold.grid import Grid, target_grid, world_grid
+from cinebold.bold.geometry import Geometry, VolumeGeometry
+from cinebold.bold.grid import target_grid, world_grid
+from cinebold.bold.maps import load_geometry
 from cinebold.bold.masks import build_mask
-from cinebold.bold.preparation import prepare_run
-from cinebold.files import save_nifti, write_json
+from cinebold.bold.preparation import prepare_responses, prepare_run
+from cinebold.bold.surfaces import SurfaceGeometry, SurfaceSource
+from cinebold.files import write_json
 from workflows.confounds import confounds_of
 from workflows.interfaces.base import StageInputSpec, StageInterface
 from workflows.specifications import BoldPreparation, Run, from_json
 
 
 class _TargetsInputSpec(StageInputSpec):
-    brain_masks = InputMultiObject(
-        File(exists=True), mandatory=True, desc="one a run, on the grid of its BOLD"
-    )
+    brain_masks = InputMultiObject(File(exists=True), desc="of volumes: one a run, on the grid of its BOLD")
+    series = InputMultiObject(File(exists=True), desc="of the first run: both hemispheres, or one CIFTI file")
+    cortex_masks = InputMultiObject(File(exists=True), desc="of both hemispheres")
+    n_runs = traits.Int(mandatory=True)
     gm_probseg = File(exists=True)
     mask_file = File(exists=True, desc="the mask, where it is a file")
     preparation_json = traits.Str(mandatory=True, desc="a BoldPreparation")
 
 
 class _TargetsOutputSpec(TraitedSpec):
-    mask = File(exists=True, desc="the analysed voxels on the grid of the analysis")
+    mask = File(
+        exists=True, desc="the analysed voxels on the grid of the analysis, or vertices, or grayordinates"
+    )
     coverage = File(
         exists=True, desc="JSON: the share of the wanted voxels that each run covers, null where unknown"
     )
 
 
 class DefineTargets(StageInterface):
-    """The voxels that are analysed, on the grid of the analysis."""
+    """What is analysed: voxels on the grid of the analysis, vertices, or grayordinates."""
 
     input_spec = _TargetsInputSpec
     output_spec = _TargetsOutputSpec
@@ -43,6 +50,25 @@ class DefineTargets(StageInterface):
         """See the class."""
         inputs = self.inputs
         preparation = from_json(BoldPreparation, inputs.preparation_json)
+        geometry, coverage = (
+            (self._without_voxels(preparation), [None] * inputs.n_runs)
+            if isdefined(inputs.series)
+            else self._voxels(preparation)
+        )
+        return {
+            "mask": str(geometry.save(folder / "mask")),
+            "coverage": str(write_json(folder / "coverage.json", coverage)),
+        }
+
+    def _without_voxels(self, preparation: BoldPreparation) -> Geometry:
+        series, masks = list(self.inputs.series), self.inputs.cortex_masks
+        if len(series) == 1:
+            return CiftiGeometry.of_file(series[0])
+        use_masks = isdefined(masks) and preparation.mask == "gm"
+        return SurfaceGeometry.of_files(*series, list(masks) if use_masks else ())
+
+    def _voxels(self, preparation: BoldPreparation) -> tuple[VolumeGeometry, list[float | None]]:
+        inputs = self.inputs
         reference = nib.load(inputs.brain_masks[0])
         make_grid = world_grid if preparation.axes == "world" else target_grid
         grid = make_grid(reference.shape[:3], reference.affine, preparation.resolution_mm)
@@ -52,17 +78,13 @@ class DefineTargets(StageInterface):
             "gm_threshold": preparation.gm_threshold,
         }
         mask = build_mask(preparation.mask, grid, **wanted)
-        write_json(folder / "coverage.json", coverage_of_runs(preparation.mask, grid, **wanted))
-        image = nib.Nifti1Image(mask.astype(np.uint8), grid.affine)
-        return {
-            "mask": str(save_nifti(folder / "mask.nii.gz", image)),
-            "coverage": str(folder / "coverage.json"),
-        }
+        return VolumeGeometry(mask, grid.affine), coverage_of_runs(preparation.mask, grid, **wanted)
 
 
 class _PrepareInputSpec(StageInputSpec):
     bold = File(exists=True, mandatory=True)
-    brain_mask = File(exists=True, mandatory=True)
+    bold_right = File(exists=True, desc="the right hemisphere, where `bold` is the left one")
+    brain_mask = File(exists=True, desc="of volumes")
     confounds = File(exists=True, mandatory=True)
     extra_confounds = File(exists=True, desc="a further table of regressors")
     mask = File(exists=True, mandatory=True)
@@ -90,21 +112,31 @@ class PrepareResponses(StageInterface):
         run = from_json(Run, inputs.run_json)
         preparation = from_json(BoldPreparation, inputs.preparation_json)
         confounds = confounds_of(run, preparation)
-        mask_image = nib.load(inputs.mask)
-        summary = prepare_run(
-            bold=inputs.bold,
-            brain_mask=inputs.brain_mask,
-            grid_target=Grid(mask_image.shape, mask_image.affine),
-            mask=np.asarray(mask_image.dataobj).astype(bool),
-            confounds=confounds,
-            tr_s=run.tr_s,
-            high_pass_hz=preparation.high_pass_hz,
-            out_npy=folder / "responses.npy",
-            nuisance_npy=folder / "nuisance.npy",
-            memory_mb=inputs.memory_mb,
-            interpolation=preparation.interpolation,
-            standardise=preparation.standardise,
-        )
+        geometry = load_geometry(inputs.mask)
+        wanted = {
+            "tr_s": run.tr_s,
+            "high_pass_hz": preparation.high_pass_hz,
+            "out_npy": folder / "responses.npy",
+            "nuisance_npy": folder / "nuisance.npy",
+            "memory_mb": inputs.memory_mb,
+            "standardise": preparation.standardise and preparation.clips is None,
+        }
+        if isinstance(geometry, VolumeGeometry):
+            summary = prepare_run(
+                bold=inputs.bold,
+                brain_mask=inputs.brain_mask,
+                grid_target=geometry.grid,
+                mask=geometry.kept,
+                confounds=confounds,
+                interpolation=preparation.interpolation,
+                **wanted,
+            )
+        elif isinstance(geometry, SurfaceGeometry):
+            summary = prepare_responses(
+                SurfaceSource(inputs.bold, inputs.bold_right, geometry), confounds, **wanted
+            )
+        else:
+            summary = prepare_responses(CiftiSource(inputs.bold, geometry), confounds, **wanted)
         np.save(folder / "keep.npy", confounds.keep)
         write_json(folder / "summary.json", summary | confounds.motion())
         return {name: str(folder / name) + ending for name, ending in _PREPARED}

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import (
     File,
@@ -18,12 +17,13 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from cinebold.bold.maps import load_geometry
 from cinebold.design.loadings import loadings_table
 from cinebold.design.run_design import RunDesign
 from cinebold.encoding.fit import fit_encoding_model
 from cinebold.encoding.model import EncodingModel
 from cinebold.encoding.settings import EncodingSettings
-from cinebold.files import atomic_path, read_json, save_nifti, write_json
+from cinebold.files import atomic_path, read_json, write_json
 from workflows.interfaces.base import StageInputSpec, StageInterface
 from workflows.specifications import from_json
 
@@ -42,7 +42,8 @@ class _InputSpec(StageInputSpec):
 
 class _OutputSpec(TraitedSpec):
     maps = OutputMultiObject(
-        File(exists=True), desc="stat-<name>[_desc-<space>]_statmap.nii.gz, the weights of a space 4-D"
+        File(exists=True),
+        desc="[hemi-<L|R>_]stat-<name>[_desc-<space>]_statmap, of a space's weights a map a component",
     )
     model = OutputMultiObject(File(exists=True), desc="encoding.safetensors and encoding.json")
     loadings = OutputMultiObject(File(exists=True), desc="a table a feature space")
@@ -103,18 +104,24 @@ def fit_and_save(
     diagnostics = result.diagnostics
     if summary_paths:
         diagnostics = diagnostics | {"film_timing": [read_json(path)["timing"] for path in summary_paths]}
-    mask_image = nib.load(mask_path)
-    mask, affine = np.asarray(mask_image.dataobj).astype(bool), mask_image.affine
+    geometry = load_geometry(mask_path)
     maps = [
-        _save_map(folder / f"stat-{stat}_statmap.nii.gz", values, mask, affine)
+        path
         for stat, values in result.maps.items()
+        for path in geometry.save_map(folder / f"stat-{stat}_statmap", values, [stat])
     ]
     maps += [
-        # The sum over the delays is the response to a sustained unit of the component.
-        _save_map(folder / f"stat-weight_desc-{space}_statmap.nii.gz", weights.sum(axis=1), mask, affine)
+        path
         for space, weights in result.model.weights.items()
+        for path in geometry.save_map(
+            folder / f"stat-weight_desc-{space}_statmap",
+            # The sum over the delays is the response to a sustained unit of the component.
+            weights.sum(axis=1),
+            [f"{space} {k:02d}" for k in range(len(weights))],
+        )
     ]
-    model = replace(result.model, mask=mask, affine=affine, card=diagnostics)
+    about = {} if geometry.affine is not None else {"geometry": geometry.describe()}
+    model = replace(result.model, mask=geometry.kept, affine=geometry.affine, card={**diagnostics, **about})
     model.save(folder / "encoding")
     loadings = [
         str(
@@ -125,22 +132,12 @@ def fit_and_save(
     ]
     write_json(folder / "diagnostics.json", {"diagnostics": diagnostics, "warnings": list(result.warnings)})
     return {
-        "maps": maps,
+        "maps": [str(path) for path in maps],
         "model": [str(folder / "encoding.safetensors"), str(folder / "encoding.json")],
         "loadings": loadings,
         "timeseries": _save_timeseries(folder, designs, model),
         "diagnostics": str(folder / "diagnostics.json"),
     }
-
-
-def _save_map(path: Path, values: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> str:
-    """Put (n_targets,) or (n_maps, n_targets) values into a float32 image that is NaN outside the mask."""
-    values = np.asarray(values, dtype=np.float32)
-    volume = np.full((*mask.shape, *values.shape[:-1]), np.nan, dtype=np.float32)
-    volume[mask] = values.T
-    image = nib.Nifti1Image(volume, affine)
-    image.header.set_xyzt_units("mm")
-    return str(save_nifti(path, image))
 
 
 def _save_timeseries(folder: Path, designs: Sequence[RunDesign], model: EncodingModel) -> list[str]:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, traits
+from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, isdefined, traits
 
-from cinebold.files import read_json, save_nifti
+from cinebold.bold.maps import geometry_of_map, map_values, n_maps
+from cinebold.files import read_json
 from cinebold.plotting.group_figures import draw_group_figures
 from cinebold.plotting.participant_figures import draw_participant_figures
 from workflows.interfaces.base import StageInputSpec, StageInterface
@@ -28,6 +28,7 @@ class _ParticipantInputSpec(StageInputSpec):
     name = traits.Str(mandatory=True, desc="what the figures' names start with")
     q = traits.Float(0.05, usedefault=True)
     spaces = traits.List(traits.Str, desc="names of the feature spaces, in their order")
+    meshes = InputMultiObject(File(exists=True), desc="surfaces of both hemispheres to draw on")
 
 
 class DrawParticipantFigures(StageInterface):
@@ -51,6 +52,7 @@ class DrawParticipantFigures(StageInterface):
             film_names={key: name for summary in summaries for key, name in summary["film_names"].items()},
             spaces=list(inputs.spaces),
             diagnostics=diagnostics,
+            meshes=list(inputs.meshes) if isdefined(inputs.meshes) else (),
         )
         return {"figures": [str(path) for path in figures]}
 
@@ -87,8 +89,10 @@ class DrawGroupFigures(StageInterface):
 
 
 def _first_components(path: str, folder: Path) -> list[str]:
-    """The first volumes of a 4-D map, as 3-D images."""
-    image = nib.load(path)
-    volumes = nib.four_to_three(image.slicer[..., :_DRAWN_COMPONENTS])
-    stem = Path(path).name.removesuffix(".nii.gz")
-    return [str(save_nifti(folder / f"{stem}_{k:02d}.nii.gz", one)) for k, one in enumerate(volumes)]
+    """The first of several maps in a file, one file each."""
+    geometry = geometry_of_map(path)
+    stem = Path(path).name.partition(".")[0].removeprefix("hemi-L_")
+    return [
+        str(geometry.save_map(folder / f"{stem}_{k:02d}", map_values(path, k)[geometry.kept])[0])
+        for k in range(min(n_maps(path), _DRAWN_COMPONENTS))
+    ]

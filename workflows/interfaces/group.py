@@ -5,7 +5,7 @@ from typing import Any
 
 from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, traits
 
-from cinebold.files import save_nifti, write_json
+from cinebold.files import write_json
 from cinebold.group.maps import group_maps
 from workflows.interfaces.base import StageInputSpec, StageInterface
 from workflows.interfaces.summary import versions
@@ -35,13 +35,17 @@ class CompareParticipants(StageInterface):
     def compute(self, folder: Path) -> dict[str, Any]:
         """See the class."""
         group = from_json(GroupAnalysis, self.inputs.group_json)
-        maps, summary = group_maps(
+        values, geometry, summary = group_maps(
             {member.participant: member.r_map for member in group.members},
             {member.participant: member.weight_maps for member in group.members},
             {member.participant: member.model_card.removesuffix(".json") for member in group.members},
             q=group.q,
         )
-        paths = [str(save_nifti(folder / f"{name}_statmap.nii.gz", image)) for name, image in maps.items()]
+        paths = [
+            str(path)
+            for name, found in values.items()
+            for path in geometry.save_map(folder / f"{name}_statmap", found)
+        ]
         content = {
             "participants": [member.participant for member in group.members],
             "missing": list(group.missing),

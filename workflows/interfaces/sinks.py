@@ -8,6 +8,7 @@ from typing import Any
 
 from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, traits
 
+from cinebold.bold.surfaces import hemisphere_name
 from cinebold.files import atomic_path, write_text
 from workflows.interfaces.base import StageInputSpec, StageInterface
 
@@ -45,16 +46,29 @@ class StoreDerivatives(StageInterface):
         common, specific = json.loads(inputs.sidecar_json), json.loads(inputs.specific_json)
         stored = []
         for source, prefix in zip(files, prefixes, strict=True):
-            target = Path(prefix + inputs.separator + source.name)
+            target = target_path(prefix + inputs.separator, source.name)
             store(source, target)
             stored.append(str(target))
             sidecar = common.copy()
             for key in (*_statistics(source.name), source.name):
                 sidecar |= specific.get(key, {})
             if sidecar:
-                stem = target.name.removesuffix(".gz").rpartition(".")[0]
+                stem = target.name.partition(".")[0]
                 _write_if_changed(target.with_name(f"{stem}.json"), json.dumps(sidecar, indent=2) + "\n")
         return {"out_files": stored}
+
+
+def target_path(prefix: str, name: str) -> Path:
+    """Where a file goes; the `hemi-` that its name begins with moves to its place before `space-`.
+
+    >>> target_path("out/sub-1_space-fsaverage5_", "hemi-L_stat-r_statmap.func.gii").name
+    'sub-1_hemi-L_space-fsaverage5_stat-r_statmap.func.gii'
+    """
+    hemisphere, _, rest = name.partition("_")
+    if not hemisphere.startswith("hemi-"):
+        return Path(prefix + name)
+    path = Path(prefix + rest)
+    return path.with_name(hemisphere_name(path.name, hemisphere.removeprefix("hemi-")))
 
 
 def store(source: Path, target: Path) -> None:
@@ -84,11 +98,15 @@ def _statistics(name: str) -> list[str]:
 def maps_by_statistic(paths: list[str]) -> dict[str, str]:
     """Maps by what stands in their names: "r", "q", and with a description "weight-motionenergy".
 
+    Of two hemispheres the left one's file stands for both.
+
     >>> maps_by_statistic(["/a/stat-r_statmap.nii.gz", "/a/stat-weight_desc-lowlevel_statmap.nii.gz"])
     {'r': '/a/stat-r_statmap.nii.gz', 'weight-lowlevel': '/a/stat-weight_desc-lowlevel_statmap.nii.gz'}
     """
     found = {}
     for path in paths:
         entities = dict(part.partition("-")[::2] for part in Path(path).name.split("_"))
+        if entities.get("hemi") == "R":
+            continue
         found["-".join(filter(None, (entities["stat"], entities.get("desc"))))] = path
     return found

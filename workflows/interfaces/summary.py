@@ -7,10 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, traits
 
+from cinebold.bold.maps import map_values
 from cinebold.files import read_json, write_json
 from workflows.interfaces.base import StageInputSpec, StageInterface
 from workflows.interfaces.sinks import maps_by_statistic
@@ -56,7 +56,7 @@ class SummariseParticipant(StageInterface):
         designs = [read_json(path) for path in inputs.designs]
         fit = read_json(inputs.diagnostics)
         maps = {
-            name: np.asarray(nib.load(path).dataobj)
+            name: map_values(path)
             for name, path in maps_by_statistic(inputs.maps).items()
             if not name.startswith("weight")
         }

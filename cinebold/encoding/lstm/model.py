@@ -34,7 +34,7 @@ class LSTMModel:
     readout: np.ndarray  #: (n_hidden, n_targets) float32
     intercept: np.ndarray  #: (n_targets,) float32
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  #: of the features, before the PCA
-    mask: np.ndarray | None = None  #: (x, y, z) bool, where the targets lie, in C order
+    mask: np.ndarray | None = None  #: as in `EncodingModel`
     affine: np.ndarray | None = None  #: (4, 4)
     card: dict[str, Any] = field(default_factory=dict)  #: JSON-able facts about the fit
 
