@@ -25,6 +25,11 @@ _EXTRACTORS = {
     "s3d": "cinebold.features.s3d:S3D",
     "resnet50": "cinebold.features.resnet50:ResNet50",
     "mvit_v2_s": "cinebold.features.mvit:MViTv2S",
+    "vjepa2": "cinebold.features.checkpoints.films:VJEPA2",
+    "videomae": "cinebold.features.checkpoints.films:VideoMAE",
+    "clip": "cinebold.features.checkpoints.frames:CLIP",
+    "dinov2": "cinebold.features.checkpoints.frames:DINOv2",
+    "checkpoint": "cinebold.features.checkpoints.classifier:Checkpoint",
     "precomputed": "cinebold.features.precomputed:Precomputed",
     "presence": "cinebold.features.presence:Presence",
 }
