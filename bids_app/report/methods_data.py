@@ -94,12 +94,22 @@ def _s3d(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     )
 
 
+def _precomputed(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    return "were made outside of cinebold and read from a file that belongs to each film."
+
+
+def _presence(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    return "say whether a film was shown: 1 while it was, 0 otherwise."
+
+
 _EXTRACTORS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]] = {
     "motion_energy": _motion_energy,
     "low_level": _low_level,
     "slowfast_r50": _slowfast,
     "alexnet": _alexnet,
     "s3d": _s3d,
+    "precomputed": _precomputed,
+    "presence": _presence,
 }
 
 

@@ -36,7 +36,9 @@ def space_facts(
             "n_features": len(reducer.mean),
             "n_components": reducer.n_components,
             "pca": reducer.components is not None,
-            "explained_variance": float(reducer.explained_variance_ratio.sum()),
+            "explained_variance": 1.0
+            if reducer.components is None
+            else float(reducer.explained_variance_ratio.sum()),
             "unit": reducer.unit,
             "standardised_by_volume": reducer.by_volume,
             "names": list(names.get(space, ())),

@@ -238,3 +238,10 @@ def test_what_was_left_out_is_counted():
     assert (
         "were left out (" not in nothing and "neither trained" not in nothing and "confounds" not in nothing
     )
+
+
+def test_what_a_user_brings_is_said_to_be_so():
+    brought = [{"name": "own", "extractor": "precomputed"}, {"name": "presence", "extractor": "presence"}]
+    text = methods_markdown(FULL | {"spaces": brought})
+    assert "“own” were made outside of cinebold and read from a file that belongs to each film." in text
+    assert "“presence” say whether a film was shown" in text
