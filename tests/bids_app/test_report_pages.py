@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from PIL import Image
@@ -97,7 +98,7 @@ class _Page(HTMLParser):
         for image in self.images:
             assert image["alt"] and image["loading"] == "lazy"
             assert not image["src"].startswith(("/", "file:"))
-            with Image.open(root / image["src"]) as picture:
+            with Image.open(root / unquote(image["src"])) as picture:
                 assert (int(image["width"]), int(image["height"])) == picture.size
         assert "http" not in "".join(re.findall(r'(?:src|@import|url)\W+([^\s"]+)', self.source))
 
