@@ -7,7 +7,13 @@ import pytest
 from nipype.interfaces.base import isdefined
 
 from cinebold.encoding.settings import EncodingSettings
-from workflows.base import graphs_of_film, graphs_of_participant, init_cinebold_wf
+from workflows.base import (
+    graphs_of_film,
+    graphs_of_film_figures,
+    graphs_of_participant,
+    init_cinebold_wf,
+)
+from workflows.execution import Execution
 from workflows.resources import bounded, fit_gb, preparation_gb
 from workflows.specifications import (
     BoldPreparation,
@@ -174,3 +180,20 @@ def test_a_work_directory_is_kept_apart_by_recipe(analyses, tmp_path):
     one, other = (init_cinebold_wf(tmp_path, HARDWARE, recipe=recipe) for recipe in ("one", "other"))
     assert Path(one.base_dir) == tmp_path
     assert one.name != other.name
+
+
+def test_films_are_drawn_where_asked_and_their_drawing_is_not_their_success(analyses, tmp_path):
+    extractions = extractions_of(analyses, tmp_path)
+    prefix = str(tmp_path / "out/stimuli/figures/shared.mp4_model-test")
+    workflow = init_cinebold_wf(
+        tmp_path, HARDWARE, recipe="test", extractions=extractions, analyses=analyses,
+        film_figures={"shared.mp4": prefix},
+    )  # fmt: skip
+    drawing = [name for name in workflow.list_node_names() if ".draw_film_" in name]
+    assert drawing == graphs_of_film_figures("shared.mp4", analyses)
+    inputs = workflow.get_node(drawing[0]).inputs
+    assert (inputs.out_prefix, inputs.spaces, inputs.recipe) == (prefix, ["a", "b"], "test")
+    owners = [*graphs_of_film("shared.mp4", analyses), *graphs_of_participant(analyses[0], analyses)]
+    failed = Execution(failed={drawing[0]: "no memory"})
+    assert failed.failure_of(owners) is None
+    assert "no memory" in failed.failure_of(graphs_of_film_figures("shared.mp4", analyses))
