@@ -1,0 +1,1 @@
+"""Rows of the table of BOLD preparation: each file here registers functions, see `registry`."""
