@@ -30,14 +30,12 @@ class Sharing:
 def sharing(extractors: Iterable[Extractor], n_threads: int) -> Sharing:
     """How decoder and extractors share `n_threads` threads.
 
-    What computes on a GPU leaves the processor to the decoder. On a CPU a network keeps all threads busy, and decoding
-    beside it would take from it what it gives: the two take turns, unless there is a thread to spare and every
-    extractor computes with one (`single_threaded = True`).
+    What computes on a GPU leaves the processor to the decoder. On a CPU they take turns with all threads: a network keeps
+    them busy, and the decoder's own threads run ahead while an extractor uses one (decoding in the background beside
+    `low_level` took no less time, on two cores).
     """
     if any(getattr(extractor, "device", "cpu") != "cpu" for extractor in extractors):
         return Sharing(max(1, n_threads - 1), 1, True)
-    if n_threads > 1 and all(getattr(extractor, "single_threaded", False) for extractor in extractors):
-        return Sharing(n_threads - 1, None, True)
     return Sharing(n_threads, None, False)
 
 

@@ -51,7 +51,6 @@ class LowLevel:
 
     name = "low_level"
     version = 1
-    single_threaded = True
 
     def __init__(self, parameters: LowLevelParameters, **_: Any) -> None:
         self.parameters = parameters

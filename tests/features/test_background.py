@@ -55,11 +55,7 @@ def test_the_thread_stays_near_and_ends_with_whoever_takes():
 def test_no_more_threads_than_were_asked_for(n_threads):
     alone, network = create_extractor("low_level"), Tiny()
     for extractors in ([alone], [network], [alone, network]):
-        share = sharing(extractors, n_threads)
-        if share.in_background:
-            assert share.n_decoding + 1 <= n_threads
-        else:
-            assert share.n_decoding == n_threads
+        assert sharing(extractors, n_threads) == Sharing(n_threads, None, False)
     network.device = "cuda:1"
     assert sharing([alone, network], n_threads) == Sharing(max(1, n_threads - 1), 1, True)
 
