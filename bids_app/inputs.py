@@ -19,6 +19,7 @@ from bids_app.run_files import RunSource, is_preprocessed_bold
 from bids_app.selection import Selection, find_participants, read_filters
 from bids_app.showings import Showings
 from bids_app.stimuli import FilmSearch, describe_skipped
+from bids_app.surface_files import without_right
 from cinebold.errors import InputError, NothingSelectedError
 from workflows.specifications import Run
 
@@ -71,7 +72,7 @@ def collect_participant(
     Parameters
     ----------
     participant : label without "sub-".
-    mask_kind : "gm" asks for the grey matter map; "brain" or the path of an image do not.
+    mask_kind : "gm" asks for the grey matter map of volumes; "brain" or the path of an image do not.
     extra_confounds : pattern of the runs' further tables, see `confounds_files.extra_confounds_of`.
     database_dir : see `layouts.index_files`.
 
@@ -109,7 +110,7 @@ def collect_participant(
     source = RunSource(fmriprep_dir, derived, showings, mask_kind == "gm", extra_confounds)
     candidates = sorted(groups.values(), key=lambda files: _run_order(files[0]))
     left_out, remark = _tasks_to_leave_out([files[0] for files in candidates], showings, selection)
-    warnings = [*_unmatched(groups, raw, selection), *remark]
+    warnings = [*_unmatched(groups, raw, derived, selection), *remark]
     if fault := version_warning(fmriprep_version(fmriprep_dir)):
         warnings.append(fault)
     runs, problems = [], []
@@ -118,7 +119,8 @@ def collect_participant(
         if files[0].entities.get("task") in left_out:
             continue
         try:
-            run, remarks = source.run(only(files, "preprocessed BOLD image", _RESOLUTION_REMEDY))
+            series = only(without_right(files), "preprocessed BOLD image", _RESOLUTION_REMEDY)
+            run, remarks = source.run(series)
         except InputError as error:
             problems.append(f"{label}: {error}")
         else:
@@ -206,7 +208,10 @@ def collect_shown(
     return ShownFilms(tuple(runs), tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)))
 
 
-_RESOLUTION_REMEDY = "choose one with `--output-spaces SPACE:res-RES` (res-native: the one without `res`)"
+_RESOLUTION_REMEDY = (
+    "choose one with `--output-spaces SPACE:res-RES` (res-native: the one without `res`), of surfaces and "
+    "grayordinates with SPACE:den-DEN"
+)
 
 
 def _tasks_to_leave_out(
@@ -225,24 +230,35 @@ def _about_films(search: FilmSearch) -> list[str]:
 
 
 def _unmatched(
-    groups: Mapping[Any, list[BidsFile]], raw: tuple[BidsFile, ...], selection: Selection
+    groups: Mapping[Any, list[BidsFile]],
+    raw: tuple[BidsFile, ...],
+    derived: tuple[BidsFile, ...],
+    selection: Selection,
 ) -> Iterable[str]:
-    """Warnings: labels that were asked for and lead to no run; raw runs that have no preprocessed image."""
+    """Warnings: labels that were asked for and lead to no run; runs without a preprocessed image in the space."""
     for option, key, labels in selection.requested():
         for label in labels:
             if not any(files[0].has(**{key: label}) for files in groups.values()):
                 yield f"no run has {key}-{label}, which was asked for with {option}."
-    labels_of_raw = {
+    elsewhere = {
+        file.run_key: run_label(file)
+        for file in derived
+        if is_preprocessed_bold(file) and selection.has_run(file) and file.run_key not in groups
+    }
+    not_preprocessed = {
         file.run_key: run_label(file)
         for file in raw
         if file.suffix == "bold" and file.extension in IMAGE_EXTENSIONS and selection.has_run(file)
     }
-    names = sorted(label for key, label in labels_of_raw.items() if key not in groups)
-    if names:
-        yield (
-            f"{len(names)} of the raw runs have no preprocessed BOLD image in the space that was chosen and "
-            f"are left out ({', '.join(names)})."
-        )
+    for labels, which in (
+        (elsewhere, "of the preprocessed runs have a BOLD image in another space or resolution only"),
+        (
+            {k: v for k, v in not_preprocessed.items() if k not in groups and k not in elsewhere},
+            "of the raw runs have no preprocessed BOLD image in the space that was chosen",
+        ),
+    ):
+        if labels:
+            yield f"{len(labels)} {which} and are left out ({', '.join(sorted(labels.values()))})."
 
 
 def _tells_of_run(file: BidsFile) -> bool:

@@ -314,6 +314,17 @@ def test_raw_runs_that_were_not_preprocessed_are_told(tmp_path):
     assert "task-movie_run-3" in warning
 
 
+def test_runs_in_another_space_are_left_out_and_told(tmp_path):
+    bids_dir, fmriprep_dir = build(tmp_path)
+    for path in list(fmriprep_dir.glob(f"sub-01/func/*run-2_space-{MNI}_*")):
+        path.rename(path.with_name(path.name.replace(f"space-{MNI}", "space-T1w")))
+    inputs = collect(bids_dir, fmriprep_dir)
+    assert [run.label for run in inputs.runs] == ["task-movie_run-1"]
+    (warning,) = [text for text in inputs.warnings if "left out (" in text and "BOLD" in text]
+    assert "1 of the preprocessed runs have a BOLD image in another space" in warning
+    assert warning.endswith("(task-movie_run-2).")
+
+
 def test_skeletons_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Skeleton().generation = "1"
