@@ -30,9 +30,9 @@ class Sharing:
 def sharing(extractors: Iterable[Extractor], n_threads: int) -> Sharing:
     """How decoder and extractors share `n_threads` threads.
 
-    What computes on a GPU leaves the processor to the decoder. On a CPU they take turns with all threads: a network keeps
-    them busy, and the decoder's own threads run ahead while an extractor uses one (decoding in the background beside
-    `low_level` took no less time, on two cores).
+    What computes on a GPU leaves the processor to the decoder. On a CPU they take turns with all threads: a network
+    keeps them busy, and the decoder's own threads run ahead while an extractor uses one (decoding in the background
+    beside `low_level` took no less time, on two cores).
     """
     if any(getattr(extractor, "device", "cpu") != "cpu" for extractor in extractors):
         return Sharing(max(1, n_threads - 1), 1, True)
