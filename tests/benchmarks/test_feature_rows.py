@@ -27,7 +27,7 @@ def written_row(tmp_path, name):
 def test_commands_do_not_mix_their_rows():
     registry = importlib.import_module("benchmarks.registry")
     encoding, features = registry.all_rows("rows"), registry.all_rows("rows_features")
-    assert {"motion-energy", "decoding", "decode-once"} <= set(features)
+    assert {"motion-energy", "decoding", "decode-once", "x3d-xs", "slowfast"} <= set(features)
     assert {"ridge", "lasso-path"} <= set(encoding)
     assert not set(encoding) & set(features)
 
@@ -65,3 +65,13 @@ def test_motion_energy_has_pymotens_answer(tmp_path):
     assert len(row["sizes"]["differences"]) == 4
     assert max(row["sizes"]["differences"].values()) < 1e-2  # in batches pymoten calculates in float32
     assert row["flops"]["float64"] > 1e6
+
+
+@pytest.mark.slow
+def test_x3d_has_the_librarys_answer_on_the_same_frames():
+    from benchmarks.registry import Setup
+    from benchmarks.rows_features.x3d import x3d_xs
+
+    row = x3d_xs(Setup(quick=True))
+    assert (row.goal, row.sizes["n_windows"]) == (3, 4)
+    assert row.agreement < 1e-3  # of the spread over windows, which random weights make small
