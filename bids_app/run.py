@@ -194,7 +194,7 @@ def _write_reports(settings: Settings, outcome: Outcome) -> tuple[list[Path], li
     if settings.analysis_level != "group" and (root / "stimuli").is_dir():
         problems = [f"{label}: {text}" for label, text in bad.items()] if films_alone else []
         try:
-            pages.append(write_stimuli_report(root, problems=problems))
+            pages.append(write_stimuli_report(root, problems=[*problems, *outcome.complaints]))
         except Exception as error:
             _log.exception("the report of the films could not be written")
             complaints.append(f"the report of the films could not be written: {error}")

@@ -90,7 +90,7 @@ def test_the_page_tells_what_is_known_of_each_film(output):
     assert "What the classes say of the 1 longest of 31 scenes" in text
     assert "playing <i> (9.31), sawing (2)" in text
     assert "Not made: drawing failed with <b>MemoryError</b>" in text
-    assert "Figures were drawn of 2 of 3 films" in text
+    assert "Figures were drawn of 2 of 3 films: where there are many" in text
     assert "something & nothing" in text
     # Two participants share a row; the event is shorter than the film; the third's volumes are not known.
     assert "01, 02" in text and "45 of 2 s" in text and "not known yet" in text
