@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_network import Tiny
 
+from cinebold.features.bins import BinAverage
 from cinebold.features.feature_files import write_features
 from cinebold.features.network import Windows
 from cinebold.features.rows import PartialRows
@@ -73,6 +74,30 @@ def test_windows_hold_the_frames_on_display(gaps_ms, span_s, hop_s, n_samples, a
     near = np.abs(samples_s[..., None] - pts_s).min(axis=-1) < 2e-6
     np.testing.assert_array_equal(series.values[~near], expected[~near])
     assert all(size == 4 for size in extractor.batches[:-1])
+
+
+@given(
+    pieces_ms=st.lists(st.integers(0, 700), min_size=1, max_size=30),
+    hop_s=st.floats(0.05, 1.5),
+    breaks=st.sets(st.integers(0, 29)),
+)
+@settings(max_examples=60, deadline=None)
+def test_bins_are_means_over_time_wherever_they_were_left_and_taken_up(pieces_ms, hop_s, breaks):
+    edges_s = np.cumsum([0, *pieces_ms, 50]) / 1000
+    values = np.random.default_rng(0).standard_normal((len(edges_s) - 1, 2))
+    bins, means = BinAverage(hop_s, edges_s[-1], 2), []
+    for index, row in enumerate(values):
+        bins.add(edges_s[index], edges_s[index + 1], row)
+        if index in breaks:
+            means.append(bins.closed())
+            state, bins = bins.state(), BinAverage(hop_s, edges_s[-1], 2)
+            bins.restore(state)
+    means.append(bins.means())
+    lower = np.arange(len(bins.times_s))[:, None] * hop_s
+    shares_s = np.minimum(edges_s[1:], lower + hop_s) - np.maximum(edges_s[:-1], lower)
+    shares_s = np.clip(shares_s, 0, None)
+    expected = shares_s @ values / shares_s.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(np.concatenate(means), expected, rtol=1e-5, atol=1e-5)
 
 
 class Wide(Numbering):
