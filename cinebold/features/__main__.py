@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,9 +86,10 @@ def _row(entry: "CatalogueEntry") -> str:
         else f"{entry.n_features:,} column{'s'[: entry.n_features > 1]}"
     )
     lines = [f"{entry.name}: {columns}, {_window_words(entry.window)}"]
-    sizes = [f"{layer} {size:,}" for layer, size in entry.layers.items() if layer]
-    if sizes:
-        lines.append(f"  layers (numbers a window): {', '.join(sizes)}; default {entry.default_layer}")
+    if "" not in entry.layers and entry.layers:
+        lines.append(
+            f"  layers (numbers a window): {_layer_words(entry.layers)}; default {entry.default_layer}"
+        )
     if entry.weights_file:
         lines.append(f"  weights: {entry.weights_file}")
     elif entry.needs_weights:
@@ -95,6 +97,19 @@ def _row(entry: "CatalogueEntry") -> str:
     if entry.problem:
         lines.append(f"  {entry.problem}")
     return "\n".join(lines)
+
+
+def _layer_words(sizes: Mapping[str, int]) -> str:
+    """Layers that follow each other, numbered and of one size, in one.
+
+    >>> _layer_words({"last": 1000, "hidden.0": 200, "hidden.1": 200, "hidden.2": 300})
+    'last 1,000, hidden.0 to hidden.1 200, hidden.2 300'
+    """
+    words = []
+    for (_, size), group in groupby(sizes.items(), lambda pair: (pair[0].rstrip("0123456789"), pair[1])):
+        names = [name for name, _ in group]
+        words.append(f"{names[0]}{f' to {names[-1]}' if len(names) > 1 else ''} {size:,}")
+    return ", ".join(words)
 
 
 def _window_words(window: Mapping[str, Any]) -> str:
@@ -109,18 +124,19 @@ def _window_words(window: Mapping[str, Any]) -> str:
 def _fetch(options: argparse.Namespace) -> int:
     from cinebold.errors import DownloadError, SettingError
     from cinebold.features.fetching import fetch_weights
-    from cinebold.features.registry import extractor_class
+    from cinebold.features.registry import extractor_class, has_weights
 
     sources = {}
     for name in options.extractors:
         kind = extractor_class(name)
-        source = getattr(kind, "source", None)
-        if source is None:
-            how = getattr(
-                kind, "download_sentence", f"{name} needs no weights: there is nothing to download."
-            )
-            raise SettingError(how)
-        sources[name] = source
+        if not has_weights(kind):
+            raise SettingError(f"{name} needs no weights: there is nothing to download.")
+        if hasattr(
+            kind, "find_weights"
+        ):  # a folder of several files: where it is missing the error says how to get it
+            sys.stdout.write(f"{name}: {kind.find_weights(str(options.weights_dir))} was there\n")
+        else:
+            sources[name] = kind.source
     failed = 0
     for name, source in sources.items():
         try:
@@ -148,7 +164,7 @@ def _extract(options: argparse.Namespace) -> int:
     import warnings
 
     from cinebold.errors import SettingError
-    from cinebold.features.registry import create_extractor, validate_parameters
+    from cinebold.features.registry import create_extractor, has_weights, validate_parameters
     from cinebold.features.store import ensure_features, read_features
 
     if options.out.suffix != ".h5":
@@ -166,7 +182,7 @@ def _extract(options: argparse.Namespace) -> int:
         random_weights=options.random_weights,
         seed=options.random_seed,
     )
-    if getattr(extractor, "source", None) is not None:
+    if has_weights(type(extractor)):
         import torch
 
         torch.set_num_threads(n_threads)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cinebold.errors import CineboldError, MissingWeightsError
-from cinebold.features.registry import create_extractor, extractor_class, extractor_names
+from cinebold.features.registry import create_extractor, extractor_class, extractor_names, has_weights
 from cinebold.features.weights import find_weights
 
 
@@ -43,10 +43,7 @@ def _entry(name: str, weights_dir: str | None) -> CatalogueEntry:
         about["default_layer"] = str(getattr(parameters, "layer", ""))
         about["window"] = {} if hasattr(extractor, "for_film") else extractor.fingerprint().get("window", {})
         about["layers"] = _layer_sizes(extractor)
-        n_features = about["layers"].get(about["default_layer"])
-        if n_features and getattr(parameters, "n_projected", 0):
-            n_features = min(n_features, parameters.n_projected)
-        about["n_features"] = n_features
+        about["n_features"] = _n_features(extractor, about["layers"])
     except CineboldError as error:
         about["problem"] = str(error)
     return CatalogueEntry(name, **about)
@@ -61,14 +58,25 @@ def _layer_sizes(extractor: Any) -> dict[str, int]:
     return {}
 
 
+def _n_features(extractor: Any, sizes: dict[str, int]) -> int | None:
+    """Columns after pooling and projection; None: a file tells."""
+    if getattr(extractor, "projection", None) is not None:
+        return extractor.projection.n_outputs
+    if hasattr(extractor, "layer"):
+        return extractor.layer.n_features(extractor.parameters.spatial)
+    return sizes.get("")
+
+
 def _weights(kind: Any, weights_dir: str | None) -> dict[str, Any]:
     """Where an extractor's weights are; nothing for one that has none."""
     source = getattr(kind, "source", None)
-    if source is None and not hasattr(kind, "find_weights"):
+    if not has_weights(kind):
         return {}
     about: dict[str, Any] = {"needs_weights": True}
     if source is not None:
         about |= {"weights_names": source.file_names, "weights_url": source.url}
+    elif getattr(kind, "hub_name", ""):
+        about["weights_names"] = (kind.hub_name,)
     try:
         found = (
             find_weights(source, weights_dir)

@@ -94,6 +94,11 @@ def needs_frames(extractor: Extractor) -> bool:
     return getattr(extractor, "needs_frames", True)
 
 
+def has_weights(kind: Any) -> bool:
+    """Whether extractors of this class run a network, which may have random weights."""
+    return getattr(kind, "source", None) is not None or hasattr(kind, "find_weights")
+
+
 def bound_to(extractor: Extractor, film: str | Path) -> Extractor:
     """The extractor as it is for that film: one that reads a file beside each film knows now which."""
     bind = getattr(extractor, "for_film", None)
