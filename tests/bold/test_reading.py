@@ -122,15 +122,29 @@ def test_not_a_series(tmp_path):
         BoldImage(tmp_path / "complex.nii")
 
 
-@pytest.mark.parametrize("code", [16384, 0, 128])
-def test_data_types_without_numbers(tmp_path, code):
-    """16384 is what some programs write for float16, which NIfTI does not know; 128 is RGB."""
+@pytest.mark.parametrize(
+    ("code", "said"), [(16384, "float16, which is no type of NIfTI"), (0, ""), (128, "RGB"), (2304, "RGBA")]
+)
+def test_data_types_without_numbers(tmp_path, code, said):
+    """16384 is what some programs write for float16, which NIfTI does not know."""
     write_series(tmp_path / "bold.nii", "int16")
     content = bytearray((tmp_path / "bold.nii").read_bytes())
     content[70:72] = code.to_bytes(2, "little")
     (tmp_path / "bold.nii").write_bytes(content)
-    with pytest.raises(InputError, match=r"bold\.nii"):
+    with pytest.raises(InputError, match=rf"bold\.nii.*{said}"):
         BoldImage(tmp_path / "bold.nii")
+
+
+def test_reading_that_is_given_up_ends_its_thread(tmp_path):
+    import threading
+
+    write_series(tmp_path / "bold.nii.gz", "int16")
+    before = threading.active_count()
+    blocks = BoldImage(tmp_path / "bold.nii.gz").blocks(2)
+    next(blocks)
+    assert threading.active_count() > before
+    blocks.close()
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("content", [b"not an image", b"\x1f\x8bnonsense", b"\0" * 400, b""])
