@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ class CheckpointFolder:
 
     def weights_sha256(self) -> str:
         """The hash of the file of weights, or of the hashes of its parts."""
-        parts = [file_sha256(part) for part in self.parts()]
+        parts = [_sha256(part, part.stat().st_size, part.stat().st_mtime_ns) for part in self.parts()]
         return parts[0] if len(parts) == 1 else hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -156,6 +157,12 @@ def _snapshots(folder: Path) -> Iterator[Path]:
             "the folders as the parameter checkpoint."
         )
     yield from found
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    """Gigabytes are not read again for every layer and film, unless the file has changed."""
+    return file_sha256(path)
 
 
 def _table(path: Path) -> dict[str, Any]:

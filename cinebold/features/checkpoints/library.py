@@ -63,10 +63,7 @@ def configuration(table: Mapping[str, Any], accepted: Sequence[str], path: Path)
 
 def build(kind: Any, config: Any) -> "torch.nn.Module":
     """A network with drawn weights, float32, in the mode of evaluation."""
-    import torch
-
-    config.dtype = torch.float32
-    return kind._from_config(config).float().eval()
+    return kind(config).float().eval()
 
 
 def load(

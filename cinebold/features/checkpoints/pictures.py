@@ -84,18 +84,26 @@ def recipe_of(table: Mapping[str, Any], path: Path) -> PictureRecipe:
     if "crop_pct" in table and table["crop_pct"] is not None:
         raise InputError(f"{path}: preprocessing with crop_pct is not supported.")
     steps: dict[str, Any] = {}
-    crop = table.get("crop_size") if table.get("do_center_crop", table.get("crop_size") is not None) else None
+    size, crop = table.get("size"), table.get("crop_size")
+    if isinstance(size, Mapping):
+        size = {name: value for name, value in size.items() if value is not None}
+        if set(size) == {"shortest_edge"}:
+            size = int(size["shortest_edge"])
+            steps["short_side"] = size
+    if not table.get("do_center_crop", crop is not None):
+        crop = None
+    elif crop is None and isinstance(size, int):
+        crop = size  # as the oldest files have it
     if crop is not None:
         steps["crop"] = _height_and_width(crop, "crop_size", path)
-    if table.get("do_resize", True):
-        size = table.get("size")
-        steps["resample"] = int(table.get("resample", 2))
-        if isinstance(size, Mapping) and set(size) == {"shortest_edge"}:
-            steps["short_side"] = int(size["shortest_edge"])
-        elif isinstance(size, int) and crop is not None:
+        if isinstance(size, int):
             steps["short_side"] = size
-        else:
+    if table.get("do_resize", True):
+        steps["resample"] = int(table.get("resample", 2))
+        if "short_side" not in steps:
             steps["size"] = _height_and_width(size, "size", path)
+    else:
+        steps.pop("short_side", None)
     if table.get("do_rescale", True):
         steps["factor"] = float(table.get("rescale_factor", 1 / 255))
     else:

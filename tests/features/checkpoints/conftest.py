@@ -1,6 +1,7 @@
 """Tiny networks of transformers with random weights, stored in folders as the library stores them."""
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,16 @@ def tiny(kind: str) -> Any:
         for values in network.parameters():
             values.add_(torch.randn(values.shape, generator=generator) * 0.2)
     return network.eval()
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here may ask a server."""
+
+    def refuse(*given: Any) -> None:
+        raise AssertionError(f"a connection to {given[1:]} was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
 @pytest.fixture(scope="session")

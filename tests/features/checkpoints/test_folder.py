@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from cinebold.errors import InputError, MissingWeightsError, SettingError
-from cinebold.features.checkpoints.folder import CheckpointFolder, find_checkpoint
+from cinebold.features.checkpoints.folder import (
+    PICTURE_PREPROCESSORS,
+    VIDEO_PREPROCESSORS,
+    CheckpointFolder,
+    find_checkpoint,
+)
 from cinebold.features.checkpoints.pictures import recipe_of
 from cinebold.features.registry import create_extractor
 
@@ -192,8 +197,11 @@ def test_what_a_folder_lacks_is_named(copy):
 @pytest.mark.parametrize(
     "change", [{}, {"resample": 2}, {"do_center_crop": False, "size": {"height": 30, "width": 20}}]
 )
-def test_frames_are_prepared_as_by_the_library(size, change):
-    """Equal to its processor that uses Pillow; the one that uses torch rounds a grey level otherwise."""
+def test_frames_are_prepared_as_by_the_library(size, change, tmp_path):
+    """Equal to its processor that uses Pillow; the one that uses torch rounds a grey level otherwise.
+
+    The recipe is read from the file that the library writes.
+    """
     import torch
     from transformers.models.clip.image_processing_clip import CLIPImageProcessor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -201,15 +209,31 @@ def test_frames_are_prepared_as_by_the_library(size, change):
 
     table = {**NUMBERS, **change}
     frame = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    ours = recipe_of(table, Path("p.json"))(torch.tensor(frame).permute(2, 0, 1))
+    processor = CLIPImageProcessorPil(**table)
+    processor.save_pretrained(tmp_path)
+    VideoMAEVideoProcessor(**table).save_pretrained(tmp_path)
+    recipes = [
+        recipe_of(CheckpointFolder(tmp_path).preprocessor(names)[1], tmp_path)
+        for names in (PICTURE_PREPROCESSORS, VIDEO_PREPROCESSORS)
+    ]
+    assert recipes[0] == recipes[1]
+    ours = recipes[0](torch.tensor(frame).permute(2, 0, 1))
     assert ours.dtype == torch.float32
-    pillow = CLIPImageProcessorPil(**table)(frame, return_tensors="pt")["pixel_values"][0]
+    pillow = processor(frame, return_tensors="pt")["pixel_values"][0]
     torch.testing.assert_close(ours, pillow, rtol=0, atol=1e-5)
     level = 1.01 / 255 / 0.2
     of_torch = CLIPImageProcessor(**table)(frame, return_tensors="pt")["pixel_values"][0]
     of_films = VideoMAEVideoProcessor(**table)([frame], return_tensors="pt")["pixel_values"][0, 0]
     assert (ours - of_torch).abs().max() < level * (1 if table["resample"] == 2 else 2)
     assert (ours - of_films).abs().max() < level * (1 if table["resample"] == 2 else 2)
+
+
+def test_sizes_as_old_files_have_them():
+    old = {"size": 32, "resample": 2, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    assert recipe_of(old, Path("p.json")).size == (32, 32)  # ViT: no crop, the aspect is not kept
+    for more in ({"do_center_crop": True, "crop_size": 32}, {"do_center_crop": True}):  # CLIP, VideoMAE
+        recipe = recipe_of({**old, **more}, Path("p.json"))
+        assert (recipe.short_side, recipe.crop, recipe.size) == (32, (32, 32), None)
 
 
 @pytest.mark.parametrize(
