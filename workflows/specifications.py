@@ -183,6 +183,7 @@ class GroupAnalysis:
     figures_prefix: str = ""
     map_metadata: dict[str, Any] = field(default_factory=dict)
     stat_metadata: dict[str, Any] = field(default_factory=dict)
+    random_spaces: tuple[str, ...] = ()  #: feature spaces of networks that are not trained; the page says so
 
 
 def to_json(specification: Any) -> str:

@@ -94,9 +94,8 @@ def _prepared(analysis: AnalysisFiles) -> dict[str, Any]:
         "versions": _mapping(summary.get("versions")),
         "participants": _list(summary.get("participants")),
         "missing": _list(summary.get("missing")),
-        "random_spaces": [
-            s.get("name", "?") for s in _objects(summary.get("spaces")) if s.get("random_weights")
-        ],
+        "random_spaces": _list(summary.get("random_spaces"))
+        or [s.get("name", "?") for s in _objects(summary.get("spaces")) if s.get("random_weights")],
         "sections": {key: (section, arranged(section)) for key, section in analysis.sections.items()},
         "shown": [key for key, section in analysis.sections.items() if section.reportlets],
         "methods": paragraphs,

@@ -54,6 +54,7 @@ class CompareParticipants(StageInterface):
             "resolution_label": group.resolution_label,
             "q": group.q,
             **summary,
+            "random_spaces": list(group.random_spaces),
             "versions": versions(),
         }
         return {"maps": paths, "summary": str(write_json(folder / "desc-summary_report.json", content))}
