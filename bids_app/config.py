@@ -142,20 +142,31 @@ class Settings(FrozenModel):
 
     @property
     def space(self) -> str:
-        """The space that is analysed, without its resolution."""
+        """The space that is analysed, without its resolution or density."""
         return self.output_spaces.partition(":")[0]
 
     @property
     def input_resolution(self) -> str | None:
         """The `res-` label of the input, where `--output-spaces` names one."""
+        return self._modifiers.get("res")
+
+    @property
+    def input_density(self) -> str | None:
+        """The `den-` label of the input, where `--output-spaces` names one."""
+        return self._modifiers.get("den")
+
+    @property
+    def _modifiers(self) -> dict[str, str]:
+        found = {}
         for modifier in self.output_spaces.split(":")[1:]:
             key, _, label = modifier.partition("-")
-            if key != "res" or not label.isalnum():
+            if key not in ("res", "den") or not label.isalnum() or key in found:
                 raise SettingError(
-                    f"--output-spaces takes SPACE or SPACE:res-LABEL, found {self.output_spaces!r}"
+                    "--output-spaces takes SPACE, SPACE:res-LABEL, or SPACE:den-LABEL of surfaces, found "
+                    f"{self.output_spaces!r}"
                 )
-            return label
-        return None
+            found[key] = label
+        return found
 
 
 def load_settings(given: Mapping[str, Any]) -> Settings:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from bids_app.layouts import IMAGE_EXTENSIONS, BidsFile, run_label
 from bids_app.selection import Selection
-
-_SURFACE_EXTENSIONS = (".func.gii", ".dtseries.nii")
+from bids_app.spaces import label_of
+from bids_app.surface_files import is_surface_series
 
 
 def explain_missing_bold(fmriprep_dir: Path, files: Iterable[BidsFile], selection: Selection) -> str:
@@ -14,7 +14,10 @@ def explain_missing_bold(fmriprep_dir: Path, files: Iterable[BidsFile], selectio
     files = tuple(files)
     series = [file for file in files if file.suffix == "bold"]
     volumes = [
-        f for f in series if f.extension in IMAGE_EXTENSIONS and f.has(desc="preproc", echo=None, part=None)
+        f
+        for f in series
+        if is_surface_series(f)
+        or (f.extension in IMAGE_EXTENSIONS and f.has(desc="preproc", echo=None, part=None))
     ]
     in_space = [file for file in volumes if selection.has_space(file)]
     if in_space:
@@ -39,12 +42,6 @@ def explain_missing_bold(fmriprep_dir: Path, files: Iterable[BidsFile], selectio
             f"{wanted_space(selection)} but not the images (e.g. {_image_name(sidecars[0])}); get them, "
             "for example with `datalad get`."
         )
-    if any(file.extension in _SURFACE_EXTENSIONS for file in series):
-        return (
-            f"{fmriprep_dir} has BOLD series on surfaces only (GIFTI, CIFTI), but volumes are needed; run "
-            f"fMRIPrep "
-            "with a volumetric --output-spaces, such as MNI152NLin2009cAsym."
-        )
     # Sidecars tell as much as the files: in a DataLad dataset they are often all that is here.
     if any(file.suffix in ("boldref", "xfm") and "task" in file.entities for file in files):
         return (
@@ -66,16 +63,14 @@ def space_label(file: BidsFile) -> str:
     >>> space_label(parse_name("sub-1_task-a_space-MNI152NLin6Asym_res-2_desc-preproc_bold.nii.gz"))
     'MNI152NLin6Asym:res-2'
     """
-    label = file.entities.get("space", "func")
-    return label + "".join(
-        f":{key}-{file.entities[key]}" for key in ("cohort", "res") if key in file.entities
-    )
+    return label_of(file.entities)
 
 
 def wanted_space(selection: Selection) -> str:
     """The space that is wanted, as --output-spaces takes it."""
-    res = f":res-{selection.resolution_entity}" if selection.resolution_entity else ""
-    return (selection.space_entity or "func") + res
+    modifiers = {"res": selection.resolution_entity, "den": selection.density}
+    chosen = {key: value for key, value in modifiers.items() if value is not None}
+    return label_of({"space": selection.space_entity or "func", **chosen})
 
 
 def _image_name(sidecar: BidsFile) -> str:

@@ -1,4 +1,13 @@
-"""What each map is, in the words of its sidecar; docs/outputs.md says the same."""
+"""What each map is, in the words of its sidecar; docs/outputs.md says the same. And what its grid or surface is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cinebold.errors import SettingError
+from cinebold.files import read_json
+from workflows.specifications import BoldPreparation, Run
 
 #: By the `stat-` label, with `_desc` where the file names a feature space or a model.
 STATISTICS: dict[str, dict[str, str]] = {
@@ -87,3 +96,71 @@ GROUP_STATISTICS: dict[str, dict[str, str]] = {
     "p": {"Description": "Two-sided p value of t"},
     "q": {"Description": "Benjamini-Hochberg adjusted p value, within each component"},
 }
+
+
+def statistics_of(statistics: Mapping[str, Mapping[str, str]], volumes: bool) -> dict[str, dict[str, str]]:
+    """The descriptions as they hold for volumes, or for surfaces and grayordinates, whose maps have no fourth axis."""
+    return {
+        label: {
+            key: text if volumes else text.replace("the fourth axis is the component", "one map a component")
+            for key, text in one.items()
+        }
+        for label, one in statistics.items()
+    }
+
+
+def grid_metadata(runs: Sequence[Run], resolution_mm: float | None) -> dict[str, Any]:
+    """What the sidecars of maps say of the grid, or of the surface."""
+    first = runs[0]
+    if first.geometry == "volume":
+        return _volume_metadata(resolution_mm)
+    noun = "vertices of both hemispheres" if first.geometry == "surface" else "grayordinates"
+    own = first.entities.get("space") == "fsnative" and first.meshes
+    return {
+        "Density": f"{first.shape[0]} {noun}",
+        # BIDS wants to know what a space is that is no template's.
+        **({"SpatialReference": [Path(mesh).name for mesh in first.meshes]} if own else {}),
+    }
+
+
+def group_grid_metadata(r_map: Path, resolution_mm: float | None) -> dict[str, Any]:
+    """The same for the group, from a participant's map and its sidecar."""
+    if r_map.name.endswith(".nii.gz"):
+        return _volume_metadata(resolution_mm)
+    return {"Density": read_json(r_map.with_name(r_map.name.partition(".")[0] + ".json")).get("Density", "")}
+
+
+def _volume_metadata(resolution_mm: float | None) -> dict[str, Any]:
+    words = "the grid of the input" if resolution_mm is None else f"{resolution_mm:g} mm isotropic"
+    return {"SkullStripped": True, "Resolution": words}
+
+
+def preparation_of(
+    runs: Sequence[Run], bold: BoldPreparation, resolution: float | str | None
+) -> tuple[BoldPreparation, list[str]]:
+    """How the runs are read, and remarks: surfaces and grayordinates are not resampled, nor masked by an image.
+
+    Parameters
+    ----------
+    resolution : of the command line
+
+    Raises SettingError where a mask of voxels is asked for.
+    """
+    kind = runs[0].geometry
+    if kind == "volume":
+        return bold, []
+    if bold.mask not in ("gm", "brain", "none"):
+        raise SettingError(
+            f"--mask {bold.mask} chooses voxels, but {Path(runs[0].bold).name} has none; on surfaces and grayordinates "
+            "use gm (the cortex), brain or none (all vertices)."
+        )
+    remarks = []
+    if isinstance(resolution, float):
+        remarks.append(
+            f"--resolution {resolution:g} is for volumes: vertices and grayordinates stay as they are."
+        )
+    if kind == "surface" and bold.mask == "gm" and not runs[0].cortex_masks:
+        remarks.append(
+            "there is no cortex mask (desc-cortex_mask.label.gii) of this surface: all vertices that vary are analysed."
+        )
+    return replace(bold, resolution_mm=None, axes="input", interpolation="linear"), remarks

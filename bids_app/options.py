@@ -135,8 +135,9 @@ OPTIONS: tuple[Option, ...] = (
            metavar="INDEX", default="all"),
     Option("bids_filter_file", "a JSON file of pybids filters, {query: {entity: value}} as fMRIPrep reads it "
            "(queries here: bold)", SELECTION, metavar="FILE"),
-    Option("output_spaces", "the space of the fMRIPrep output to analyse, with its resolution where there are several: "
-           "SPACE[:res-LABEL]; it selects existing files", SELECTION, aliases=("space",), metavar="SPACE",
+    Option("output_spaces", "the space of the fMRIPrep output to analyse, with its resolution or density where there "
+           "are several: SPACE[:res-LABEL][:den-LABEL]; volumes, surfaces (fsaverage5, fsnative) or grayordinates "
+           "(fsLR:den-91k); it selects existing files", SELECTION, aliases=("space",), metavar="SPACE",
            default="MNI152NLin2009cAsym"),
 
     Option("derivatives", "derivative datasets by name; `fmriprep=PATH` is the one that is read", DATA, short="-d",
@@ -161,8 +162,8 @@ OPTIONS: tuple[Option, ...] = (
            default="the recipe's name, or the features'"),
     Option("features", "extractors to use in place of the recipe's, one feature space each", ANALYSIS,
            aliases=("feature",), many=True, metavar="EXTRACTOR"),
-    Option("mask", "voxels to analyse: gm (grey matter), brain, none (the whole grid), or an image", ANALYSIS,
-           metavar="gm|brain|none|FILE"),
+    Option("mask", "voxels to analyse: gm (grey matter; of surfaces the cortex), brain, none (the whole grid), or an "
+           "image", ANALYSIS, metavar="gm|brain|none|FILE"),
     Option("resolution", "voxel size of the analysis in mm, or native for the input's grid", ANALYSIS,
            metavar="MM|native"),
     Option("nuisance_regressors", "confound strategy of nilearn (simple, scrubbing, compcor, ica_aroma, ...), none, a "

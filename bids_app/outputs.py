@@ -8,7 +8,10 @@ from typing import Any
 
 from bids_app.map_descriptions import GROUP_STATISTICS, STATISTICS  # noqa: F401 (for those who write maps)
 from bids_app.recipe import Recipe, first_difference, load_recipe, recipe_toml
+from bids_app.spaces import is_surface
 from cinebold import __version__
+from cinebold.bold.maps import MAP_EXTENSIONS
+from cinebold.bold.surfaces import hemisphere_name
 from cinebold.errors import InputError, SettingError
 from cinebold.files import read_json, write_json, write_text
 from workflows.specifications import FeatureSpace, GroupMember, Run
@@ -138,11 +141,13 @@ _ORDER = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")
 
 
 def resolution_label(resolution_mm: float | None, runs: Sequence[Run]) -> str:
-    """The `res-` label of the outputs: the voxel size, or that of the input.
+    """The `res-` label of the outputs: the voxel size, or that of the input; none of surfaces and grayordinates.
 
     >>> resolution_label(3.0, ()), resolution_label(2.5, ())
     ('3mm', '2p5mm')
     """
+    if any(run.geometry != "volume" for run in runs):
+        return ""
     if resolution_mm is not None:
         return f"{resolution_mm:g}mm".replace(".", "p")
     labels = {run.entities.get("res", "native") for run in runs}
@@ -150,14 +155,19 @@ def resolution_label(resolution_mm: float | None, runs: Sequence[Run]) -> str:
 
 
 def analysis_prefix(participant: str, runs: Sequence[Run], space: str, resolution: str, recipe: str) -> str:
-    """The name of everything that is about all of a participant's runs: the entities that the runs share."""
+    """The name of everything that is about all of a participant's runs: the entities that the runs share.
+
+    Maps of surfaces have `hemi-` before `space-` besides.
+    """
     shared = {
         key: labels.pop()
         for key in _ORDER
         if key != "run" and len(labels := {run.entities.get(key, "") for run in runs}) == 1
     }
     name = entity_name(shared | {"sub": participant}, _ORDER)
-    return f"{name}_space-{space}_res-{resolution}_model-{recipe}"
+    density = runs[0].entities.get("den")
+    modifiers = (f"_res-{resolution}" if resolution else "") + (f"_den-{density}" if density else "")
+    return f"{name}_space-{space}{modifiers}_model-{recipe}"
 
 
 def run_prefix(participant: str, run: Run, recipe: str) -> str:
@@ -184,17 +194,40 @@ def feature_file(film_name: str, space: FeatureSpace) -> str:
 
 
 def finished_participants(
-    output_dir: Path, recipe: str, space: str, resolution: str | None
+    output_dir: Path, recipe: str, space: str, resolution: str | None, density: str | None = None
 ) -> dict[str, list[Path]]:
-    """The model cards that the participant level left, by participant; no resolution: those on the input's grid."""
-    ending = f"_space-{space}_res-{resolution or '*'}_model-{recipe}_encoding.json"
+    """The model cards that the participant level left, by participant.
+
+    No resolution: those on the input's grid. No density: any; surfaces and grayordinates have no resolution.
+    """
+    ending = f"_model-{recipe}_encoding.json"
     found: dict[str, list[Path]] = {}
     for card in sorted((output_dir / "models").glob(f"sub-*{ending}")):
-        if resolution is None and re.search(r"_res-\d+(p\d+)?mm_", card.name):
-            continue
-        participant = card.name.split("_")[0].removeprefix("sub-")
-        found.setdefault(participant, []).append(card)
+        entities = dict(part.partition("-")[::2] for part in card.name.removesuffix(ending).split("_"))
+        if "res" in entities:
+            own_grid = re.fullmatch(r"\d+(p\d+)?mm", entities["res"]) is None
+            fits = entities["res"] == resolution if resolution is not None else own_grid
+            fits = fits and entities.get("space") == space and density is None
+        else:
+            fits = is_surface(entities.get("space"), entities.get("den"), space, density)
+        if fits:
+            found.setdefault(entities["sub"], []).append(card)
     return found
+
+
+def maps_beside(card: Path, output_dir: Path, statistic: str) -> list[Path]:
+    """The maps of a participant's model by what stands behind `stat-` (a pattern); the left one of two hemispheres."""
+    name = card.name.removesuffix("_encoding.json")
+    participant = name.partition("_")[0]
+    return sorted(
+        path
+        for extension in MAP_EXTENSIONS
+        for path in output_dir.glob(
+            f"{participant}/**/func/"
+            + (hemisphere_name(name, "L") if extension == ".func.gii" else name)
+            + f"_stat-{statistic}_statmap{extension}"
+        )
+    )
 
 
 def one_card(cards: Iterable[Path], participant: str) -> Path:
@@ -204,7 +237,7 @@ def one_card(cards: Iterable[Path], participant: str) -> Path:
         names = ", ".join(card.name for card in candidates)
         raise InputError(
             f"sub-{participant} has {len(candidates)} models that fit ({names}): narrow them with --task-id, "
-            "--session-label or --resolution"
+            "--session-label, --resolution or the density of --output-spaces"
         )
     return candidates[0]
 
@@ -216,8 +249,8 @@ def group_name(members: Sequence[GroupMember]) -> str:
     >>> group_name([GroupMember(str(i), name, "", {}) for i, name in enumerate(names)])
     'task-film_res-3mm_model-a'
     """
-    each = [Path(member.r_map).name.removesuffix("_statmap.nii.gz").split("_") for member in members]
-    left_out = ("sub-", "ses-", "space-", "stat-")
+    each = [Path(member.r_map).name.partition("_statmap.")[0].split("_") for member in members]
+    left_out = ("sub-", "ses-", "hemi-", "space-", "stat-")
     return "_".join(
         part for part in each[0] if not part.startswith(left_out) and all(part in name for name in each)
     )

@@ -12,6 +12,7 @@ from bids_app.exclusion import CheckedRuns, check_runs
 from bids_app.film_files import FilmFiles
 from bids_app.film_showings import ShownRun, runs_of_analyses
 from bids_app.fold_plan import planned_folds
+from bids_app.group_plan import group_analysis
 from bids_app.inputs import (
     ParticipantInputs,
     Selection,
@@ -21,12 +22,13 @@ from bids_app.inputs import (
     find_participants,
     read_filters,
 )
+from bids_app.map_descriptions import grid_metadata, preparation_of, statistics_of
+from bids_app.random_weights import random_parameters, random_spaces, random_warnings
 from bids_app.recipe import Recipe
 from cinebold.errors import InputError, MissingWeightsError, NothingSelectedError
 from workflows.specifications import (
     FeatureExtraction,
     GroupAnalysis,
-    GroupMember,
     ParticipantAnalysis,
 )
 
@@ -64,6 +66,7 @@ def _selection(settings: Settings) -> Selection:
         runs=settings.run_id,
         space=settings.space,
         resolution_entity=settings.input_resolution,
+        density=settings.input_density,
         filters=read_filters(settings.bids_filter_file),
     )
 
@@ -84,7 +87,7 @@ def _plan_stimuli(settings: Settings, recipe: Recipe) -> Plan:
         problems={
             f"stimuli ({number})": text for number, text in enumerate([*shown.problems, *lacking.values()], 1)
         },
-        warnings=shown.warnings,
+        warnings=(*random_warnings(random_spaces(settings, recipe)), *shown.warnings),
         extractions=extractions,
         shown=shown.runs,
         missing_weights=missing_weights,
@@ -142,6 +145,7 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
     return Plan(
         labels=tuple(f"sub-{analysis.participant}" for analysis in analyses),
         problems=problems,
+        warnings=random_warnings(random_spaces(settings, recipe)),
         extractions=_extractions({(p.film, p.film_name) for p in shown}, settings, recipe, files),
         analyses=tuple(analyses),
         shown=runs_of_analyses(analyses),
@@ -170,32 +174,34 @@ def _participant_analysis(
         replace(run, design_prefix=outputs.run_prefix(participant, run, recipe.label)) for run in inputs.runs
     )
     resolution = outputs.resolution_label(recipe.bold.resolution_mm, runs)
-    name = outputs.analysis_prefix(participant, runs, settings.space, resolution, recipe.label)
+    bold, remarks = preparation_of(runs, recipe.bold_preparation, settings.resolution)
+    space = runs[0].entities.get("space", settings.space)
+    name = outputs.analysis_prefix(participant, runs, space, resolution, recipe.label)
     encoding = recipe.encoding_settings(settings.random_seed)
     delays_s = recipe.delays_s(runs[0].tr_s)
     metadata: dict[str, Any] = {
         "TaskName": runs[0].entities.get("task"),
-        "SkullStripped": True,
-        "Resolution": _resolution_words(recipe.bold.resolution_mm),
+        **grid_metadata(runs, recipe.bold.resolution_mm),
         "Sources": sorted({uri for run in runs for uri in run.sources}),
         "ModelParameters": {
             "Recipe": recipe.name,
             "FeatureSpaces": [asdict(space) for space in recipe.feature_spaces],
-            "Responses": asdict(recipe.bold_preparation),
+            "Responses": asdict(bold),
             "DelaysSeconds": list(delays_s),
             "LowPass": recipe.design.low_pass,
             "CrossValidation": encoding.cross_validation.scheme,
+            **random_parameters(random_spaces(settings, recipe)),
             **asdict(encoding),
         },
     }
     return ParticipantAnalysis(
         participant=participant,
-        space=settings.space,
+        space=space,
         resolution_label=resolution,
         recipe=recipe.label,
         runs=runs,
         spaces=recipe.feature_spaces,
-        bold=recipe.bold_preparation,
+        bold=bold,
         encoding=encoding,
         delays_s=delays_s,
         low_pass=recipe.design.low_pass,
@@ -204,8 +210,11 @@ def _participant_analysis(
         model_prefix=f"models/{name}",
         figures_prefix=f"sub-{participant}/figures/{name}",
         map_metadata=metadata,
-        stat_metadata=outputs.STATISTICS,
-        warnings=(*inputs.warnings, *(f"sub-{participant}: {text}" for text in checked.sentences)),
+        stat_metadata=statistics_of(outputs.STATISTICS, runs[0].geometry == "volume"),
+        warnings=(
+            *inputs.warnings,
+            *(f"sub-{participant}: {text}" for text in (*remarks, *checked.sentences)),
+        ),
         excluded=checked.excluded,
         run_rules={
             name: value
@@ -213,10 +222,6 @@ def _participant_analysis(
             if (value := getattr(recipe.bold, name)) is not None
         },
     )
-
-
-def _resolution_words(resolution_mm: float | None) -> str:
-    return "the grid of the input" if resolution_mm is None else f"{resolution_mm:g} mm isotropic"
 
 
 def _extractions(
@@ -260,66 +265,5 @@ def _missing_weights(settings: Settings, recipe: Recipe) -> MissingWeightsError 
 
 
 def _plan_group(settings: Settings, recipe: Recipe) -> Plan:
-    resolution = None
-    if recipe.bold.resolution_mm is not None:
-        resolution = outputs.resolution_label(recipe.bold.resolution_mm, ())
-    cards = outputs.finished_participants(settings.output_dir, recipe.label, settings.space, resolution)
-    for task in settings.task_id or ():
-        cards = {
-            who: [card for card in found if f"_task-{task}_" in card.name] for who, found in cards.items()
-        }
-    cards = {who: found for who, found in cards.items() if found}
-    expected = settings.participant_label or find_participants(settings.bids_dir, None, _selection(settings))
-    members = tuple(
-        _group_member(settings.output_dir, who, outputs.one_card(cards[who], who))
-        for who in expected
-        if who in cards
-    )
-    missing = tuple(who for who in expected if who not in cards)
-    if not members:
-        raise InputError(
-            f"no participant has a finished model of recipe {recipe.name} in space {settings.space} below "
-            f"{settings.output_dir / 'models'}: run the participant level first, with the same --recipe, "
-            "--output-spaces and --resolution"
-        )
-    if len(members) == 1:
-        raise InputError(
-            f"a test across participants needs at least two; only sub-{members[0].participant} is finished"
-            + (f", missing: {', '.join(f'sub-{who}' for who in missing)}" if missing else "")
-        )
-    name = outputs.group_name(members)
-    group = GroupAnalysis(
-        members=members,
-        missing=missing,
-        recipe=recipe.label,
-        space=settings.space,
-        resolution_label=resolution or "native",
-        q=recipe.group.fdr,
-        output_dir=str(settings.output_dir),
-        prefix=f"tpl-{settings.space}/func/tpl-{settings.space}_{name}",
-        figures_prefix=f"figures/group_space-{settings.space}_{name}",
-        map_metadata={
-            "SkullStripped": True,
-            "Resolution": _resolution_words(recipe.bold.resolution_mm),
-            "Sources": [outputs.own_uri(settings.output_dir, member.r_map) for member in members],
-            "ModelParameters": {"Recipe": recipe.name, "Participants": len(members), "q": recipe.group.fdr},
-        },
-        stat_metadata=outputs.GROUP_STATISTICS,
-    )
-    return Plan(labels=("group",), group=group)
-
-
-def _group_member(output_dir: Path, participant: str, card: Path) -> GroupMember:
-    """What the participant level wrote of one participant, found beside its model card."""
-    name = card.name.removesuffix("_encoding.json")
-    folders = sorted(output_dir.glob(f"sub-{participant}/**/func/{name}_stat-r_statmap.nii.gz"))
-    if not folders:
-        raise InputError(
-            f"{card} is there but its map {name}_stat-r_statmap.nii.gz is not: run sub-{participant} again"
-        )
-    r_map = folders[0]
-    weights = {
-        path.name.partition("_desc-")[2].removesuffix("_statmap.nii.gz"): str(path)
-        for path in sorted(r_map.parent.glob(f"{name}_stat-weight_desc-*_statmap.nii.gz"))
-    }
-    return GroupMember(participant, str(r_map), str(card), weights)
+    group = group_analysis(settings, recipe, _selection(settings))
+    return Plan(labels=("group",), group=group, warnings=random_warnings(group.random_spaces))

@@ -10,6 +10,7 @@ from bids_app.confounds_files import extra_confounds_of
 from bids_app.layouts import IMAGE_EXTENSIONS, BidsFile, inherited, only, run_label
 from bids_app.showings import Showings
 from bids_app.sidecars import ImageHeader, check_content, read_header, read_sidecar, read_timing
+from bids_app.surface_files import SeriesParts, is_surface_series, surface_parts
 from cinebold.errors import InputError
 from workflows.specifications import Run
 
@@ -18,11 +19,11 @@ _FMRIPREP_REMEDY = "get the file, or run fMRIPrep again"
 
 
 def is_preprocessed_bold(file: BidsFile) -> bool:
-    """Whether this is a preprocessed series of volumes of a whole run, whatever its space.
+    """Whether this is a preprocessed series of a whole run, whatever its space.
 
     Single echoes and phase images are not, nor what ICA-AROMA has smoothed (another `desc`).
     """
-    return (
+    return is_surface_series(file) or (
         file.suffix == "bold"
         and file.extension in IMAGE_EXTENSIONS
         and file.has(desc="preproc", echo=None, part=None, hemi=None, den=None)
@@ -40,40 +41,38 @@ class RunSource:
     extra_confounds: str | None = None  #: a pattern, see `extra_confounds_of`
 
     def run(self, bold: BidsFile) -> tuple[Run, tuple[str, ...]]:
-        """The run of a preprocessed BOLD image, and warnings.
+        """The run of a preprocessed BOLD image, of two hemispheres given one of them, and warnings.
 
         Raises
         ------
         InputError : what is missing or wrong, the first thing found.
         """
         shown = self.showings.of_run(bold)
-        header = read_header(bold.path)
-        if len(header.shape) != 4 or header.shape[3] < 2:
+        parts = surface_parts(bold, self.derived) if is_surface_series(bold) else self._volume_parts(bold)
+        if parts.n_volumes < 2:
             raise InputError(
-                f"{bold.path} must be a series of volumes (4-D), but its shape is {header.shape}; "
-                "get or write the file again."
+                f"{bold.path} must be a series of volumes, but it has one only; get or write the file again."
             )
-        mask = self._brain_mask(bold, header)
         confounds = self._confounds(bold)
         extra = (
             None
             if self.extra_confounds is None
             else extra_confounds_of(self.extra_confounds, bold.run_entities)
         )
-        grey_matter = self._grey_matter(bold) if self.needs_grey_matter else None
         folder = self.showings.raw_folder(bold)
         raw_jsons = [
             file for file in self.showings.raw if file.suffix == "bold" and file.extension == ".json"
         ]
         timing = read_timing(
             bold.path,
-            header,
+            parts.header,
             read_sidecar(self.derived, bold.entities, bold.path.parent, "bold"),
             # fMRIPrep merges echoes and parts, which share their times.
             read_sidecar([_without_echo(file) for file in raw_jsons], bold.run_entities, folder, "bold"),
         )
         own_json = inherited(self.derived, bold.entities, bold.path.parent, "bold", ".json")
-        derived_inputs = [file.path for file in (bold, mask, confounds, grey_matter) if file is not None]
+        # Confounds stand behind the BOLD and its mask.
+        inputs = (*parts.inputs[:2], confounds, *parts.inputs[2:])
         raw_inputs = [] if shown.events is None else [shown.events]
         raw_inputs += [Path(presentation.film) for presentation in shown.presentations]
         raw_inputs += [] if extra is None else [extra]
@@ -81,16 +80,13 @@ class RunSource:
             label=run_label(bold),
             entities={
                 **bold.run_entities,
-                **({"res": bold.entities["res"]} if "res" in bold.entities else {}),
+                **{key: bold.entities[key] for key in parts.named_by if key in bold.entities},
             },
-            bold=str(bold.path),
-            brain_mask=str(mask.path),
             confounds=str(confounds.path),
             tr_s=timing.tr_s,
-            n_volumes=header.shape[3],
-            shape=(header.shape[0], header.shape[1], header.shape[2]),
+            n_volumes=parts.n_volumes,
+            shape=parts.shape,
             presentations=shown.presentations,
-            gm_probseg=None if grey_matter is None else str(grey_matter.path),
             start_time_s=timing.start_time_s,
             slice_timing_corrected=timing.slice_timing_corrected,
             bold_json=str(own_json[-1].path) if own_json else None,
@@ -98,11 +94,34 @@ class RunSource:
             extra_confounds=None if extra is None else str(extra),
             other_events_s=shown.other_events_s,
             sources=(
-                *_bids_uris("fmriprep", self.fmriprep_dir, derived_inputs),
+                *_bids_uris("fmriprep", self.fmriprep_dir, [file.path for file in inputs]),
                 *_bids_uris("raw", self.showings.bids_dir, raw_inputs),
             ),
+            **({"bold": str(bold.path), "brain_mask": None} | parts.of_run),
         )
         return run, (*shown.warnings, *timing.warnings)
+
+    def _volume_parts(self, bold: BidsFile) -> SeriesParts:
+        """The image with its brain mask and, where it is needed, the grey matter map."""
+        header = read_header(bold.path)
+        if len(header.shape) != 4 or header.shape[3] < 2:
+            raise InputError(
+                f"{bold.path} must be a series of volumes (4-D), but its shape is {header.shape}; "
+                "get or write the file again."
+            )
+        mask = self._brain_mask(bold, header)
+        grey_matter = self._grey_matter(bold) if self.needs_grey_matter else None
+        return SeriesParts(
+            header,
+            header.shape[3],
+            header.shape[:3],
+            (bold, mask) if grey_matter is None else (bold, mask, grey_matter),
+            {
+                "brain_mask": str(mask.path),
+                "gm_probseg": None if grey_matter is None else str(grey_matter.path),
+            },
+            named_by=("res",),
+        )
 
     def _of_same_run(self, bold: BidsFile, extensions: tuple[str, ...]) -> list[BidsFile]:
         return [

@@ -9,6 +9,8 @@ from typing import Any
 
 from bids_app.datasets import check_raw_dataset
 from bids_app.layouts import BidsFile, comparable
+from bids_app.spaces import is_surface, space_entity
+from bids_app.surface_files import is_surface_series
 from cinebold.errors import InputError, SettingError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,6 @@ _FILTER_ENTITIES = {
 _IGNORED_ENTITIES = frozenset({"datatype", "suffix", "extension", "echo", "part", "scope"})
 #: Queries of fMRIPrep that are not about functional runs.
 _IGNORED_QUERIES = frozenset({"fmap", "sbref", "flair", "t2w", "t1w", "roi", "dwi", "asl", "pet"})
-_NATIVE_SPACES = frozenset({"func", "bold", "boldref", "run"})
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Selection:
     resolution_entity: str | None = (
         None  #: `res` of the input files; "native": without `res`; None: whatever is there
     )
+    density: str | None = None  #: `den` of surfaces and grayordinates; None: whatever is there
     filters: dict[str, Any] = field(default_factory=dict)  #: a parsed --bids-filter-file
 
     def has_run(self, file: BidsFile) -> bool:
@@ -55,7 +57,12 @@ class Selection:
         ) and all(_fits(file, key, value) for key, value in self._bold_filter())
 
     def has_space(self, file: BidsFile) -> bool:
-        """Whether the file is in the space, and on the grid, that is wanted."""
+        """Whether the file is in the space, and on the grid or surface, that is wanted."""
+        if is_surface_series(file):
+            space, density = file.entities.get("space"), file.entities.get("den")
+            return is_surface(space, density, self.space_entity, self.density)
+        if self.density is not None:
+            return False
         if not file.has(space=self.space_entity):
             return False
         if self.resolution_entity is None:
@@ -65,9 +72,7 @@ class Selection:
     @property
     def space_entity(self) -> str | None:
         """The value of `space` in file names."""
-        if self.space is None or self.space in _NATIVE_SPACES:
-            return None
-        return "T1w" if self.space == "anat" else self.space
+        return space_entity(self.space)
 
     def requested(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """(option, entity, labels) of what was asked for."""

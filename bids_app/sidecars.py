@@ -24,6 +24,7 @@ class ImageHeader:
     shape: tuple[int, ...]
     affine: np.ndarray
     tr_s: float | None  #: None: the header gives no plausible one
+    states_tr: bool = True  #: False: files of this kind have no place for one
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,10 @@ def read_timing(
         tr_s = header.tr_s
         warnings.append(f"{bold.name}: no sidecar gives RepetitionTime; the header's {tr_s:g} s is used.")
     elif header.tr_s is None:
-        warnings.append(
-            f"{bold.name}: the header gives no repetition time; the sidecar's {tr_s:g} s is used."
-        )
+        if header.states_tr:
+            warnings.append(
+                f"{bold.name}: the header gives no repetition time; the sidecar's {tr_s:g} s is used."
+            )
     elif abs(tr_s - header.tr_s) > TR_TOLERANCE_S:
         warnings.append(
             f"{bold.name}: the repetition time is {tr_s:g} s in the sidecar but {header.tr_s:g} s in the "
@@ -112,7 +114,12 @@ def read_sidecar(
 ) -> dict[str, Any]:
     """The metadata of a data file, inherited from the root down; the closer sidecar wins."""
     metadata: dict[str, Any] = {}
-    for file in inherited(files, entities, folder, suffix, ".json"):
+    # fMRIPrep writes what is about the CIFTI file into a second sidecar.
+    files = tuple(files)
+    for file in (
+        *inherited(files, entities, folder, suffix, ".json"),
+        *inherited(files, entities, folder, suffix, ".dtseries.json"),
+    ):
         check_content(file.path)
         try:
             content = json.loads(file.path.read_text(encoding="utf-8-sig"))

@@ -3,6 +3,7 @@
 A pair of files is named by its left one: `hemisphere_path` gives the other.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -16,6 +17,7 @@ from cinebold.errors import InputError
 from cinebold.files import atomic_path
 
 HEMISPHERES = ("L", "R")
+_AFTER_HEMISPHERE = re.compile("_(?:space|res|den|model|stat)-")
 
 
 def hemisphere_path(path: str | Path, hemisphere: str) -> Path:
@@ -29,15 +31,18 @@ def hemisphere_path(path: str | Path, hemisphere: str) -> Path:
 
 
 def hemisphere_name(name: str, hemisphere: str) -> str:
-    """A name with its `hemi-`, which BIDS wants before `space-`.
+    """A name with its `hemi-`, which BIDS wants before `space-` and what follows it.
 
     >>> hemisphere_name("sub-1_task-a_space-fsaverage5_model-x_stat-r", "L")
     'sub-1_task-a_hemi-L_space-fsaverage5_model-x_stat-r'
+    >>> hemisphere_name("tpl-fsaverage5_task-a_model-x_stat-r_desc-q", "R")
+    'tpl-fsaverage5_task-a_hemi-R_model-x_stat-r_desc-q'
     >>> hemisphere_name("stat-r_statmap", "R")
     'hemi-R_stat-r_statmap'
     """
-    before, space, after = name.partition("_space-")
-    return f"{before}_hemi-{hemisphere}{space}{after}" if space else f"hemi-{hemisphere}_{name}"
+    if found := _AFTER_HEMISPHERE.search(name):
+        return f"{name[: found.start()]}_hemi-{hemisphere}{name[found.start() :]}"
+    return f"hemi-{hemisphere}_{name}"
 
 
 class SurfaceGeometry(Geometry):

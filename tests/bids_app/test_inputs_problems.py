@@ -134,7 +134,7 @@ def test_version_of_old_descriptions(tmp_path):
 def test_space_that_is_not_there(dirs):
     problem = problem_of(dirs, Selection(space="MNI152NLin6Asym", resolution_entity="2"))
     assert "no preprocessed BOLD image in the space MNI152NLin6Asym:res-2" in problem
-    assert f"there are {MNI}; choose one with --output-spaces" in problem
+    assert f"there are {MNI}, fsLR:den-91k, fsaverage5; choose one with --output-spaces" in problem
 
 
 def test_filters_that_leave_nothing(dirs):
@@ -155,7 +155,7 @@ def test_minimal_derivatives(tmp_path, dirs):
         path.unlink()
     assert "has no preprocessed BOLD images" in problem_of(dirs)
     write_text(func / "sub-01_task-movie_run-1_hemi-L_space-fsaverage5_bold.func.gii", "x")
-    assert "on surfaces only" in problem_of(dirs)
+    assert "there are fsaverage5; choose one with --output-spaces" in problem_of(dirs)
 
 
 @pytest.mark.parametrize("piece", [f"space-{MNI}_desc-brain_mask.nii.gz", "desc-confounds_timeseries.tsv"])

@@ -1,0 +1,115 @@
+"""Series on surfaces and of grayordinates, as generations of fMRIPrep name them, and what is wrong with them."""
+
+import nibabel
+import numpy as np
+import pytest
+from nibabel.cifti2 import BrainModelAxis, SeriesAxis
+from skeletons import N_VOLUMES, TR_S, Skeleton, build, write_json
+
+from bids_app.inputs import collect_participant
+from bids_app.map_descriptions import preparation_of
+from bids_app.selection import Selection
+from cinebold.bold.gifti import write_gifti
+from cinebold.errors import SettingError
+from workflows.specifications import BoldPreparation
+
+N = 12  #: vertices of a hemisphere
+
+
+def write_pair(func, space, sides="LR", n_volumes=N_VOLUMES, order="hemi first"):
+    values = np.random.default_rng(0).normal(size=(n_volumes, N))
+    for run in (1, 2):
+        for side in sides:
+            pieces = [f"hemi-{side}", space] if order == "hemi first" else [space, f"hemi-{side}"]
+            stem = "_".join([f"sub-01_task-movie_run-{run}", *pieces])
+            write_gifti(func / f"{stem}_bold.func.gii", values, side, [""] * n_volumes)
+            write_json(func / f"{stem}_bold.json", {"RepetitionTime": TR_S, "StartTime": 0.9})
+
+
+def write_cifti(func, space):
+    axis = BrainModelAxis.from_mask(np.ones(N, bool), name="CortexLeft")
+    values = np.random.default_rng(0).normal(size=(N_VOLUMES, N)).astype(np.float32)
+    for run in (1, 2):
+        stem = func / f"sub-01_task-movie_run-{run}_{space}_bold"
+        image = nibabel.Cifti2Image(values, header=(SeriesAxis(0, TR_S, N_VOLUMES), axis))
+        nibabel.save(image, stem.with_name(stem.name + ".dtseries.nii"))
+        write_json(stem.with_name(stem.name + ".json"), {"RepetitionTime": TR_S})
+        write_json(stem.with_name(stem.name + ".dtseries.json"), {"StartTime": 0.9})
+
+
+@pytest.fixture
+def dirs(tmp_path):
+    """Raw data and derivatives; what the skeleton has of surfaces is not readable and is removed."""
+    bids_dir, fmriprep_dir = build(tmp_path, Skeleton())
+    for path in (fmriprep_dir / "sub-01" / "func").iterdir():
+        if "fsLR" in path.name or "fsaverage" in path.name:
+            path.unlink()
+    return bids_dir, fmriprep_dir
+
+
+def collect(dirs, space, density=None):
+    return collect_participant(*dirs, "01", Selection(space=space, density=density))
+
+
+@pytest.mark.parametrize("order", ["hemi first", "space first"])
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("space-fsaverage5", ("fsaverage5", None)),
+        ("space-fsaverage5", ("fsaverage", "10k")),
+        ("space-fsaverage_den-10k", ("fsaverage5", None)),
+        ("space-fsaverage", ("fsaverage", "164k")),
+        ("space-fsnative", ("fsnative", None)),
+    ],
+)
+def test_pairs_are_found_under_all_their_names(dirs, order, name, wanted):
+    func = dirs[1] / "sub-01" / "func"
+    write_pair(func, name, order=order)
+    write_pair(func, "space-fsaverage6", order=order)  # another surface, not to be mixed up
+    found = collect(dirs, *wanted)
+    assert found.problems == ()
+    for run in found.runs:
+        assert (run.geometry, run.shape, run.n_volumes) == ("surface", (2 * N,), N_VOLUMES)
+        assert "hemi-L" in run.bold and run.bold_right == run.bold.replace("hemi-L", "hemi-R")
+        assert name in run.bold
+        assert (run.tr_s, run.start_time_s, run.brain_mask, run.gm_probseg) == (TR_S, 0.9, None, None)
+        assert sum(source.endswith("func.gii") for source in run.sources) == 2
+    assert not any("repetition time" in text for text in found.warnings)
+
+
+def test_a_missing_or_shorter_hemisphere_is_named(dirs):
+    func = dirs[1] / "sub-01" / "func"
+    write_pair(func, "space-fsaverage5", sides="R")
+    (first, _) = collect(dirs, "fsaverage5").problems
+    assert "no series of the other hemisphere (hemi-L)" in first and "hemi-R_space-fsaverage5" in first
+    write_pair(func, "space-fsaverage5", sides="L", n_volumes=N_VOLUMES - 2)
+    assert "get the shorter one again" in collect(dirs, "fsaverage5").problems[0]
+
+
+def test_cifti_series_and_both_their_sidecars(dirs):
+    func = dirs[1] / "sub-01" / "func"
+    write_cifti(func, "space-fsLR_den-91k")
+    (run, _) = collect(dirs, "fsLR").runs
+    assert (run.geometry, run.shape, run.tr_s, run.start_time_s) == ("cifti", (N,), TR_S, 0.9)
+    assert run.entities["den"] == "91k"
+    write_cifti(func, "space-fsLR_den-170k")
+    problem = collect(dirs, "fsLR").problems[0]
+    assert "den-170k" in problem and "SPACE:den-DEN" in problem
+    assert "den-170k" in collect(dirs, "fsLR", "170k").runs[0].bold
+    assert "there are" in collect(dirs, "fsLR", "32k").problems[0]
+
+
+def test_cortex_masks_and_surfaces_of_the_right_mesh_are_used(dirs):
+    func, anat = (dirs[1] / "sub-01" / folder for folder in ("func", "anat"))
+    write_pair(func, "space-fsnative")
+    write_pair(func, "space-fsaverage5")
+    for side in "LR":
+        write_gifti(anat / f"sub-01_hemi-{side}_desc-cortex_mask.label.gii", np.ones((1, N)), side, [""])
+        write_gifti(anat / f"sub-01_hemi-{side}_midthickness.surf.gii", np.ones((1, N)), side, [""])
+    (native, _), (average, _) = collect(dirs, "fsnative").runs, collect(dirs, "fsaverage5").runs
+    assert ["hemi-L" in native.cortex_masks[0], "hemi-R" in native.meshes[1]] == [True, True]
+    assert (average.cortex_masks, average.meshes) == ((), ())
+    _, remarks = preparation_of([average], BoldPreparation(resolution_mm=3.0), 3.0)
+    assert "stay as they are" in remarks[0] and "no cortex mask" in remarks[1]
+    with pytest.raises(SettingError, match="chooses voxels"):
+        preparation_of([native], BoldPreparation(mask="roi.nii.gz"), None)
