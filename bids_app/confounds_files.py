@@ -59,7 +59,10 @@ def extra_confounds_of(pattern: str, entities: Mapping[str, str]) -> Path:
             f"{', '.join(f'{{{key}}}' for key in entities)}."
         )
     path = Path(_PLACEHOLDER.sub(lambda match: values[match[1]], pattern))
-    found = [path] if path.is_file() else sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    found = [path]
+    if not path.is_file():
+        below = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+        found = sorted(one for one in below if one.is_file())
     if len(found) != 1:
         names = f" ({', '.join(one.name for one in found)})" if found else ""
         raise InputError(

@@ -41,7 +41,9 @@ def check_runs(runs: Sequence[Run], preparation: BoldPreparation, bold: BoldTabl
             excluded.append(ExcludedRun(run.label, " and ".join(reasons), confounds.mean_fd_mm, n_kept))
         else:
             kept.append(run)
-    return CheckedRuns(tuple(kept), tuple(excluded), (*problems, *_disagreements(kept)))
+    return CheckedRuns(
+        tuple(kept), tuple(excluded), (*problems, *_shared_tables(kept), *_disagreements(kept))
+    )
 
 
 def _confounds(run: Run, preparation: BoldPreparation, bold: BoldTable) -> Confounds:
@@ -73,6 +75,19 @@ def _reasons(confounds: Confounds, bold: BoldTable) -> list[str]:
         rule = f"fewer than the {bold.min_volumes} of --min-volumes" if bold.min_volumes else "not one"
         reasons.append(f"{n_kept} of its {len(confounds.keep)} volumes are kept, {rule}")
     return reasons
+
+
+def _shared_tables(runs: Sequence[Run]) -> list[str]:
+    """Two runs with one table of further regressors: the pattern forgot something."""
+    owner: dict[str, str] = {}
+    for run in runs:
+        table = run.extra_confounds
+        if table is not None and owner.setdefault(table, run.label) != run.label:
+            return [
+                f"--extra-confounds gives {table} to {owner[table]} and to {run.label}; each run needs a table of its "
+                "own, so put {run}, {task} or {ses} into the pattern."
+            ]
+    return []
 
 
 def _disagreements(runs: Sequence[Run]) -> list[str]:

@@ -42,8 +42,10 @@ def _trim(value: str) -> str:
 
     try:
         trimmed_volumes(value, 1.0)
-    except SettingError as error:
-        raise ValueError(str(error)) from None
+    except SettingError:
+        raise ValueError(
+            "must be START:END, volumes (2:11) or seconds (4s:22s) to leave out at either end of a run"
+        ) from None
     return value.replace(" ", "")
 
 

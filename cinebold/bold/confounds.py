@@ -112,10 +112,10 @@ def load_confounds(
         )
     chosen = select_columns(table, strategy)
     masks = {
-        "non_steady_state": not_in_steady_state(table, dummy_scans),
+        "non_steady_state": not_in_steady_state(table, dummy_scans, chosen),
         "trimmed": at_the_ends(table.n_rows, trim),
     }
-    if marked := [name for name in chosen if is_mark(name)]:
+    if marked := [name for name in chosen if name.startswith("motion_outlier")]:
         masks["motion_outlier"] = np.any([table.column(name) > 0 for name in marked], axis=0)
     if strategy.thresholds:
         masks["scrubbed"] = scrubbed(table, strategy.thresholds, strategy.shortest_segment_volumes)

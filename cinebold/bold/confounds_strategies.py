@@ -115,12 +115,12 @@ def is_mark(name: str) -> bool:
 
 
 def is_compcor(name: str) -> bool:
-    """Whether a column is a component of anatomical or temporal CompCor.
+    """Whether a column is a component of CompCor: anatomical, temporal, or of the edge of the brain.
 
-    >>> is_compcor("a_comp_cor_00"), is_compcor("edge_comp_00")
-    (True, False)
+    >>> is_compcor("a_comp_cor_00"), is_compcor("edge_comp_00"), is_compcor("csf")
+    (True, True, False)
     """
-    return re.fullmatch(r"[actw]_comp_cor_\d+", name) is not None
+    return re.fullmatch(r"([actw]_comp_cor|edge_comp)_\d+", name) is not None
 
 
 def _first_components(table: ConfoundsTable, names: list[str], n_components: int) -> list[str]:

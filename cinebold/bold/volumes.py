@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -48,17 +48,23 @@ def at_the_ends(n_volumes: int, trim: tuple[int, int]) -> np.ndarray:
     return (volume < trim[0]) | (volume >= n_volumes - trim[1])
 
 
-def not_in_steady_state(table: ConfoundsTable, dummy_scans: int | None) -> np.ndarray:
-    """(n_rows,) bool: the first `dummy_scans` volumes, or for None those that fMRIPrep marked."""
+def not_in_steady_state(
+    table: ConfoundsTable, dummy_scans: int | None, chosen: Sequence[str] = ()
+) -> np.ndarray:
+    """(n_rows,) bool: the first `dummy_scans` volumes, or for None those that fMRIPrep marked.
+
+    Marks among the `chosen` columns count in either case.
+    """
     if dummy_scans is not None:
         if not 0 <= dummy_scans < table.n_rows:
             raise SettingError(
                 f"The number of dummy scans must be from 0 to below the {table.n_rows} volumes of the run, "
                 f"not {dummy_scans}."
             )
-        return np.arange(table.n_rows) < dummy_scans
-    marks = [table.column(name) > 0 for name in table.names if fnmatchcase(name, MARKS[0])]
-    return np.any(marks, axis=0) if marks else np.zeros(table.n_rows, bool)
+    first = np.arange(table.n_rows) < (dummy_scans or 0)
+    names = table.names if dummy_scans is None else chosen
+    marks = [table.column(name) > 0 for name in names if fnmatchcase(name, MARKS[0])]
+    return np.any([first, *marks], axis=0)
 
 
 def scrubbed(

@@ -146,7 +146,7 @@ def test_ends_are_trimmed_in_volumes_or_seconds(dirs):
         keep = confounds_of(analysis.runs[0], analysis.bold).keep
         assert list(keep.nonzero()[0]) == list(kept), TR_S
     assert "leaves out every volume" in plan_of(dirs, trim="6:6").problems["sub-01"]
-    with pytest.raises(SettingError, match=r"--trim: a trim must be START:END, volumes \(2:11\) or seconds"):
+    with pytest.raises(SettingError, match=r"--trim: must be START:END, volumes \(2:11\) .*, found '2'$"):
         plan_of(dirs, trim="2")
 
 
@@ -207,6 +207,9 @@ def test_further_regressors_of_each_run(dirs, tmp_path):
     ]
     confounds = confounds_of(analysis.runs[1], analysis.bold)
     assert confounds.names == ("csf", "heart_rate") and confounds.values[0, 1] == 62
+    problem = plan_of(dirs, extra_confounds=pattern.replace("{run}", "1")).problems["sub-01"]
+    assert "to task-movie_run-1 and to task-movie_run-2; each run needs a table of its own" in problem
+    assert "0 files fit" in plan_of(dirs, extra_confounds=str(tmp_path)).problems["sub-01"]
     next(tmp_path.glob("sub-01/physio/*run-2*")).unlink()
     problem = plan_of(dirs, extra_confounds=pattern).problems["sub-01"]
     assert "task-movie_run-2: --extra-confounds needs one table for each run, and 0 files fit" in problem

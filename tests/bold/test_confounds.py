@@ -179,6 +179,8 @@ def test_marks_and_dummy_scans(tmp_path):
     assert marked.dropped == {"non_steady_state": 2}
     assert load_confounds(tsv, "motion6", dummy_scans=0).keep.all()
     assert list(np.flatnonzero(~load_confounds(tsv, "none", dummy_scans=4).keep)) == [0, 1, 2, 3]
+    named = load_confounds(tsv, "non_steady_state_outlier01", dummy_scans=0)
+    assert named.names == () and named.dropped == {"non_steady_state": 1} and not named.keep[1]
     listed = load_confounds(tsv, "trans_x,motion_outlier*")
     assert listed.names == ("trans_x",)
     assert list(np.flatnonzero(~listed.keep)) == [0, 1, 6]
@@ -197,7 +199,8 @@ def test_components_bring_the_cosines_that_they_were_made_without(tmp_path):
     }
     tsv = write_table(tmp_path / "c.tsv", columns)
     assert load_confounds(tsv, "trans_x,a_comp_cor_0*").names == ("trans_x", "a_comp_cor_00", "cosine00")
-    assert not load_confounds(tsv, "trans_x,edge_comp_*").has_cosines
+    assert load_confounds(tsv, "edge_comp_*").names == ("edge_comp_00", "cosine00")
+    assert not load_confounds(tsv, "trans_x").has_cosines
 
 
 def test_trimmed_ends_are_left_out_beside_what_is_marked(tmp_path):
