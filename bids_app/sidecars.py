@@ -100,6 +100,10 @@ def read_timing(
             f"StartTime of {bold} must be a time in seconds, not {start_time_s!r}; correct its sidecar."
         )
     corrected = sidecar.get("SliceTimingCorrected") is True
+    if start_time_s is None and not corrected:
+        # Nothing is acquired in the delay at the end of a repetition: the middle of a volume comes earlier.
+        delay_s = _positive(sidecar.get("DelayTime") or raw_sidecar.get("DelayTime"), bold, "DelayTime")
+        start_time_s = None if delay_s is None or delay_s >= tr_s else (tr_s - delay_s) / 2
     if corrected and start_time_s is None:
         warnings.append(
             f"{bold.name}: slice timing was corrected but the sidecar gives no StartTime, so the time "
@@ -163,13 +167,12 @@ def content_problem(path: Path) -> str | None:
     return None
 
 
-def _positive(value: Any, bold: Path) -> float | None:
+def _positive(value: Any, bold: Path, key: str = "RepetitionTime") -> float | None:
     if value is None:
         return None
     if not _is_number(value) or value <= 0:
         raise InputError(
-            f"RepetitionTime of {bold} must be a positive number of seconds, not {value!r}; correct its "
-            f"sidecar."
+            f"{key} of {bold} must be a positive number of seconds, not {value!r}; correct its sidecar."
         )
     return float(value)
 

@@ -43,7 +43,13 @@ def build_mask(
     if str(kind) == "none":
         return mask
     for path in brain_masks:
-        mask &= _resampled(path, grid, "nearest") > 0.5
+        inside = _resampled(path, grid, "nearest") > 0.5
+        if not inside.any():
+            raise InputError(
+                f"The brain mask {path} is empty on the grid of the analysis; preprocess this run again, or leave it "
+                "out."
+            )
+        mask &= inside
         if not mask.any():
             raise InputError(
                 f"No voxel is left in the mask after the brain mask {path}: are all runs in one space?"

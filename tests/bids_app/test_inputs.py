@@ -198,6 +198,11 @@ def test_timing_comes_from_the_sidecar_with_inheritance(tmp_path):
     assert inputs.runs[0].tr_s == 1.75
     assert any("1.75 s in the sidecar but 2 s in the header" in warning for warning in inputs.warnings)
     assert any("no StartTime" in warning for warning in inputs.warnings)
+    # Sparse acquisition: the middle of the volume, unless StartTime says better.
+    write_json(own, {"RepetitionTime": 2.0, "DelayTime": 0.5, "SliceTimingCorrected": False})
+    assert collect(bids_dir, fmriprep_dir).runs[0].start_time_s == 0.75
+    write_json(own, {"RepetitionTime": 2.0, "DelayTime": 0.5, "StartTime": 0.0})
+    assert collect(bids_dir, fmriprep_dir).runs[0].start_time_s == 0.0
     own.unlink()
     write_json(fmriprep_dir / "task-movie_bold.json", {"StartTime": 0.5, "RepetitionTime": 2.0})
     assert collect(bids_dir, fmriprep_dir).runs[0].start_time_s == 0.5

@@ -257,7 +257,15 @@ def test_missing_films_are_one_sentence_for_all_runs(dirs):
 
 
 @pytest.mark.parametrize(
-    "content", ['{"RepetitionTime": "2"}', '{"RepetitionTime": -1}', '{"StartTime": "x"}', "{", "1"]
+    "content",
+    [
+        '{"RepetitionTime": "2"}',
+        '{"RepetitionTime": -1}',
+        '{"StartTime": "x"}',
+        '{"DelayTime": "x"}',
+        "{",
+        "1",
+    ],
 )
 def test_bad_sidecars(dirs, content):
     file = dirs[1] / "sub-01" / "func" / f"{STEM}_desc-preproc_bold.json"

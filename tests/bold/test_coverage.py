@@ -6,6 +6,8 @@ import pytest
 
 from cinebold.bold.coverage import coverage_of_runs
 from cinebold.bold.grid import Grid
+from cinebold.bold.masks import build_mask
+from cinebold.errors import InputError
 
 AFFINE = np.diag([3.0, 3, 3, 1])
 GRID = Grid((10, 4, 5), AFFINE)
@@ -35,3 +37,10 @@ def test_coverage_is_the_share_of_the_wanted_voxels(tmp_path):
     assert coverage("brain") == [pytest.approx(0.8), pytest.approx(0.8)]
     assert coverage(chosen) == [0.0, 1.0]
     assert coverage("none") == [None, None]
+
+
+def test_an_empty_brain_mask_is_named(tmp_path):
+    full = save(tmp_path / "full.nii.gz", np.ones(GRID.shape, np.uint8))
+    empty = save(tmp_path / "empty.nii.gz", np.zeros(GRID.shape, np.uint8))
+    with pytest.raises(InputError, match=r"brain mask .*empty\.nii\.gz is empty"):
+        build_mask("brain", GRID, brain_masks=[full, empty])
