@@ -48,15 +48,23 @@ def _refuse(reason: object, code: int) -> int:
     return code
 
 
+class _Formatter(logging.Formatter):
+    """Results of untrained networks are told in red, as on the pages, where a person reads."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return f"\033[1;31m{text}\033[0m" if "RANDOM weights" in text and sys.stderr.isatty() else text
+
+
 def _prepare_process(verbose: int) -> None:
     """Logging, and what must be said before the first import of the big libraries."""
     os.environ["NO_ET"] = os.environ["NIPYPE_NO_ET"] = "1"
     os.environ.setdefault("MPLBACKEND", "Agg")
     os.environ["CINEBOLD_VERBOSITY"] = str(verbose)
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
-    logging.basicConfig(
-        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in ("cinebold", "bids_app", "workflows"):
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(True)

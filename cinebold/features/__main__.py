@@ -197,7 +197,8 @@ def _extract(options: argparse.Namespace) -> int:
         f"{'' if done else ', which were there already'}\n"
     )
     if series.provenance.get("random_weights"):
-        _say("RANDOM weights: these features say nothing about a trained network.", 0)
+        sentence = "RANDOM weights: these features say nothing about a trained network."
+        _say(f"\033[1;31m{sentence}\033[0m" if sys.stderr.isatty() else sentence, 0)
     return 0
 
 

@@ -293,8 +293,14 @@ def test_random_weights_are_shouted(small, cinebold, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "random" in (out / "sub-01.html").read_text().lower()
+    assert "banner random" in (out / "stimuli.html").read_text()
+    assert "slowfastr50 come from a network with RANDOM weights" in done.stderr
     sidecar = json.loads(next((out / "stimuli").glob("*slowfastr50_features.json")).read_text())
-    assert "random" in json.dumps(sidecar).lower()
+    assert sidecar["Provenance"]["random_weights"] is True
+    statmap = json.loads(next((out / "sub-01").rglob("*_stat-r_statmap.json")).read_text())
+    assert statmap["ModelParameters"]["RandomWeights"] == ["slowfastr50"]
+    card = json.loads(next((out / "models").glob("sub-01_*_encoding.json")).read_text())
+    assert card["fit"]["random_weights"] == ["slowfastr50"]
 
 
 def test_two_analyses_of_one_name_are_not_mixed(small, run, tmp_path):

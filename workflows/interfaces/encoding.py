@@ -103,7 +103,13 @@ def fit_and_save(
     )
     diagnostics = result.diagnostics
     if summary_paths:
-        diagnostics = diagnostics | {"film_timing": [read_json(path)["timing"] for path in summary_paths]}
+        summaries = [read_json(path) for path in summary_paths]
+        diagnostics = diagnostics | {"film_timing": [summary["timing"] for summary in summaries]}
+        untrained = [
+            name for name, space in summaries[0].get("spaces", {}).items() if space.get("random_weights")
+        ]
+        if untrained:
+            diagnostics["random_weights"] = untrained
     geometry = load_geometry(mask_path)
     maps = [
         path
