@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cinebold.errors import InputError
+from cinebold.errors import InputError, SettingError
 from cinebold.files import write_text
+
+#: What stands before the name, the number of the feature each.
+_FIRST_COLUMNS = {"index": ("index",), "neurohackademy2021": ("", "id")}
 
 
 def with_fixed_sign(components: np.ndarray) -> np.ndarray:
@@ -25,7 +28,12 @@ def with_fixed_sign(components: np.ndarray) -> np.ndarray:
 
 
 def loadings_table(
-    components: np.ndarray, names: Sequence[str], out_path: str | Path, *, fix_signs: bool = True
+    components: np.ndarray,
+    names: Sequence[str],
+    out_path: str | Path,
+    *,
+    fix_signs: bool = True,
+    layout: str = "index",
 ) -> Path:
     """Write a table with one row a feature: index, name, pc_00, pc_01, ...
 
@@ -35,12 +43,22 @@ def loadings_table(
     names : n_features feature names, in the order of the columns
     out_path : `.csv` is written with commas, everything else with tabs
     fix_signs : apply `with_fixed_sign`; numbers keep their full precision either way
+    layout : "index", or "neurohackademy2021": the columns of that project's `kinetics_pc.csv`, which are a row number
+        without a name, then id, name, pc_00, ...
 
-    Raises InputError when the number of names is not the number of features.
+    Raises
+    ------
+    InputError : the number of names is not the number of features
+    SettingError : an unknown layout
     """
     import csv
     import io
 
+    if layout not in _FIRST_COLUMNS:
+        raise SettingError(
+            f"Unknown layout of a loadings table {layout!r}: choose one of {', '.join(_FIRST_COLUMNS)}."
+        )
+    first = _FIRST_COLUMNS[layout]
     components = np.atleast_2d(np.asarray(components))
     if components.shape[1] != len(names):
         raise InputError(
@@ -51,9 +69,9 @@ def loadings_table(
         components = with_fixed_sign(components)
     text = io.StringIO()
     writer = csv.writer(text, delimiter="," if str(out_path).endswith(".csv") else "\t", lineterminator="\n")
-    writer.writerow(["index", "name", *(f"pc_{i:02d}" for i in range(len(components)))])
+    writer.writerow([*first, "name", *(f"pc_{i:02d}" for i in range(len(components)))])
     for index, (name, row) in enumerate(zip(names, components.T, strict=True)):
         writer.writerow(
-            [index, name, *(str(value) for value in row)]
+            [*[index] * len(first), name, *(str(value) for value in row)]
         )  # the shortest text that gives the same number
     return write_text(out_path, text.getvalue())
