@@ -48,6 +48,8 @@ def _parser() -> argparse.ArgumentParser:
                           help="own films of a run, together (default 280)")  # fmt: skip
     invented.add_argument("--shared-seconds", type=float, default=24.0, metavar="S",
                           help="the clip that ends every run; 0: none (default 24)")  # fmt: skip
+    invented.add_argument("--surfaces", nargs="+", default=[], metavar="SPACE",
+                          help="also write the series on fsaverage5 (or 3, 4: GIFTI), or as fsLR (CIFTI)")  # fmt: skip
     real = parser.add_argument_group(
         "BOLD planted in a real layout (events, sidecars, confounds); needs --films"
     )
@@ -78,6 +80,7 @@ def _simulate(options: argparse.Namespace) -> Path:
         film_seconds=options.film_seconds,
         shared_seconds=options.shared_seconds,
         films_dir=options.films,
+        surfaces=tuple(options.surfaces),
     )
     return simulate_dataset(options.out_dir, settings, progress=not options.quiet)
 

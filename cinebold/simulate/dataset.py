@@ -1,6 +1,7 @@
 """A whole dataset with a known answer: raw BIDS, fMRIPrep derivatives, films and the truth."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from cinebold.simulate.raw_dataset import write_raw_dataset, write_raw_run
 from cinebold.simulate.settings import SimulationSettings
 from cinebold.simulate.signals import draw_directions, run_signals, scale_directions
 from cinebold.simulate.stimuli import Programme, extract_all, make_programme
+from cinebold.simulate.surfaces import Projection, make_projections, write_surface_series
 from cinebold.simulate.truth import BestR, write_participant_truth, write_truth
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ def simulate_dataset(
 
         brain = make_brain(*template_grid(settings.resolution_mm))
         anatomy = make_brain(*template_grid(settings.anat_resolution_mm))
+        projections = make_projections(settings.surfaces, brain)
         participants = [f"{i + 1:02d}" for i in range(settings.n_participants)]
         _write_shared(out_dir, participants, settings, programme)
         presentations = {
@@ -75,10 +78,20 @@ def simulate_dataset(
             for r in range(settings.n_runs):
                 rng = np.random.default_rng([settings.seed, 4, i, r])
                 _simulate_run(
-                    out_dir, label, r, participant, signals[r], brain, programme, settings, best_r, rng
+                    out_dir,
+                    label,
+                    r,
+                    participant,
+                    signals[r],
+                    brain,
+                    programme,
+                    settings,
+                    best_r,
+                    rng,
+                    projections,
                 )
                 bar.update()
-            write_participant_truth(out_dir, label, brain, participant.mix, best_r)
+            write_participant_truth(out_dir, label, brain, participant.mix, best_r, projections)
         bar.close()
     logger.info(
         "simulated %d participants with %d runs each in %s", len(participants), settings.n_runs, out_dir
@@ -119,6 +132,7 @@ def _simulate_run(
     settings: SimulationSettings,
     best_r: BestR,
     rng: np.random.Generator,
+    projections: Sequence[Projection] = (),
 ) -> None:
     """Simulate and write one run of one participant, and take it into `best_r`."""
     stem = f"sub-{label}_task-{settings.task}_run-{run + 1}"
@@ -158,6 +172,10 @@ def _simulate_run(
     write_functional(func_dir, stem, series, brain, settings.tr_s)
     sidecar = bold_sidecar(settings.task, settings.tr_s, settings.tr_s / 2)
     write_json(func_dir / f"{stem}_space-{SPACE}_desc-preproc_bold.json", sidecar)
+    for projection in projections:
+        write_surface_series(
+            func_dir, stem, series, projection, settings.tr_s, sidecar | {"SkullStripped": False}
+        )
     write_confounds(func_dir / f"{stem}_desc-confounds_timeseries.tsv", table, metadata)
     planted = participant.planted
     nuisance, keep = simple_strategy(table)

@@ -24,6 +24,7 @@ class SimulationSettings:
     film_seconds: float = 280.0  #: own films of a run, together
     shared_seconds: float = 24.0  #: the clip that ends every run; 0: none
     films_dir: Path | None = None  #: real films instead of procedural ones
+    surfaces: tuple[str, ...] = ()  #: of `surfaces.SPACES`: where the series are written besides
     task: str = "movie"
     frames_per_second: int = 12
     frame_shape: tuple[int, int] = (72, 128)  #: rows, columns

@@ -14,6 +14,7 @@ from cinebold.simulate.brain import REGIONS, Brain
 from cinebold.simulate.fmriprep_dataset import SPACE
 from cinebold.simulate.settings import SimulationSettings
 from cinebold.simulate.signals import Directions
+from cinebold.simulate.surfaces import Projection
 
 FOLDER = Path("derivatives") / "simulation-truth"
 
@@ -122,7 +123,12 @@ def write_truth(
 
 
 def write_participant_truth(
-    dataset_dir: Path, participant: str, brain: Brain, mix: np.ndarray, best_r: BestR
+    dataset_dir: Path,
+    participant: str,
+    brain: Brain,
+    mix: np.ndarray,
+    best_r: BestR,
+    projections: Sequence[Projection] = (),
 ) -> None:
     """Write the voxel mix (all directions, n_voxels) of a participant, and the highest r a model can reach."""
     import h5py
@@ -134,6 +140,12 @@ def write_participant_truth(
         path = folder / f"sub-{participant}_space-{SPACE}_stat-bestr_desc-{kind}_statmap.nii.gz"
         write_map(path, values, brain.affine)
         write_json(path.with_suffix("").with_suffix(".json"), {"Description": meaning, "SkullStripped": True})
+        for projection in projections:
+            for written in projection.save_map(
+                folder, f"sub-{participant}", f"stat-bestr_desc-{kind}_statmap", values[brain.mask]
+            ):
+                sidecar = written.with_name(written.name.partition(".")[0] + ".json")
+                write_json(sidecar, {"Description": meaning})
     planted = np.flatnonzero(brain.labels[brain.mask])
     with atomic_path(folder / f"sub-{participant}_mix.h5") as temporary, h5py.File(temporary, "w") as file:
         file.attrs["description"] = "signal of a voxel = sum over directions of mix * (direction * response)"
