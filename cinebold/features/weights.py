@@ -41,7 +41,8 @@ def find_weights(source: WeightsSource, weights_dir: str | Path | None) -> Path:
                 return folder / name
     raise MissingWeightsError(
         f"{source.network} needs its pretrained weights: looked for {', '.join(source.file_names)} in "
-        f"{' and '.join(map(str, folders))}; download {source.url} and name its folder with --weights-dir."
+        f"{' and '.join(map(str, folders))}; download {source.url}, or run `cinebold-features fetch {source.network} "
+        "--weights-dir DIR` where there is a network, and name the folder with --weights-dir."
     )
 
 
