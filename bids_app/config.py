@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bids_app.fields import (
     Alphas,
@@ -29,6 +37,7 @@ from bids_app.fields import (
     Trim,
     Volumes,
     complaint,
+    is_yaml,
     read_toml,
     whole_component_count,
 )
@@ -126,6 +135,13 @@ class Settings(FrozenModel):
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else Path(os.path.abspath(value.expanduser()))
+
+    @field_validator("nuisance_regressors", "extra_confounds")
+    @classmethod
+    def _absolute_where_a_file_is_meant(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None or (info.field_name == "nuisance_regressors" and not is_yaml(value)):
+            return value
+        return os.path.abspath(Path(value).expanduser())
 
     @field_validator("derivatives")
     @classmethod

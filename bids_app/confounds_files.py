@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bids_app.fields import complaint
+from bids_app.fields import complaint, is_yaml
 from bids_app.recipe_tables import OwnConfounds
 from cinebold.errors import InputError, SettingError
 
@@ -31,7 +31,7 @@ def confounds_files(bold: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = {}
     strategy, pattern = bold["confounds"], bold["extra_confounds"]
-    if isinstance(strategy, str) and strategy.lower().endswith((".yml", ".yaml")):
+    if isinstance(strategy, str) and is_yaml(strategy):
         found["confounds"] = _read_yaml(Path(strategy).expanduser())
     if pattern is not None:
         found["extra_confounds"] = str(Path(pattern).expanduser().absolute())

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bids_app.recipe_tables import BoldTable
 from cinebold.bold.confounds import Confounds, NoVolumesLeftError
 from cinebold.errors import InputError
@@ -10,6 +12,8 @@ from workflows.confounds import confounds_of
 from workflows.specifications import BoldPreparation, ExcludedRun, Run
 
 _TR_TOLERANCE_S = 1e-4
+#: Of the volumes of a run; where fewer are kept, it is said.
+_LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class CheckedRuns:
     runs: tuple[Run, ...]  #: that are analysed
     excluded: tuple[ExcludedRun, ...] = ()
     problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def sentences(self) -> list[str]:
@@ -28,7 +33,7 @@ class CheckedRuns:
 
 def check_runs(runs: Sequence[Run], preparation: BoldPreparation, bold: BoldTable) -> CheckedRuns:
     """Read the confounds of the runs, whose tables are small, and apply the rules, before anything is computed."""
-    kept, excluded, problems = [], [], []
+    kept, excluded, problems, warnings = [], [], [], []
     for run in runs:
         try:
             confounds = _confounds(run, preparation, bold)
@@ -41,9 +46,13 @@ def check_runs(runs: Sequence[Run], preparation: BoldPreparation, bold: BoldTabl
             excluded.append(ExcludedRun(run.label, " and ".join(reasons), confounds.mean_fd_mm, n_kept))
         else:
             kept.append(run)
-    return CheckedRuns(
-        tuple(kept), tuple(excluded), (*problems, *_shared_tables(kept), *_disagreements(kept))
-    )
+            if confounds.keep.mean() < _LEAST_SHARE:
+                warnings.append(
+                    f"{run.label}: {np.sum(~confounds.keep)} of {len(confounds.keep)} volumes are left out; "
+                    "--min-volumes leaves out such runs as wholes."
+                )
+    problems += [*_shared_tables(kept), *_disagreements(kept)]
+    return CheckedRuns(tuple(kept), tuple(excluded), tuple(problems), tuple(warnings))
 
 
 def _confounds(run: Run, preparation: BoldPreparation, bold: BoldTable) -> Confounds:

@@ -99,6 +99,11 @@ def complaint(error: ValidationError, options: bool) -> str:
     return f"{name}: {sentence}" if place or options else sentence
 
 
+def is_yaml(text: str) -> bool:
+    """Whether a setting that may be words or a file is a YAML file."""
+    return text.lower().endswith((".yml", ".yaml"))
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file that the user named; SettingError where it cannot be read."""
     try:

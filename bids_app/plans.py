@@ -213,7 +213,7 @@ def _participant_analysis(
         stat_metadata=statistics_of(outputs.STATISTICS, runs[0].geometry == "volume"),
         warnings=(
             *inputs.warnings,
-            *(f"sub-{participant}: {text}" for text in (*remarks, *checked.sentences)),
+            *(f"sub-{participant}: {text}" for text in (*remarks, *checked.sentences, *checked.warnings)),
         ),
         excluded=checked.excluded,
         run_rules={

@@ -140,6 +140,10 @@ def test_repetition_times_that_disagree_are_told_before_anything_runs(dirs):
 
 
 def test_ends_are_trimmed_in_volumes_or_seconds(dirs):
+    assert not any("volumes are left out" in text for text in plan_of(dirs, trim="2:3").analyses[0].warnings)
+    assert any(
+        "9 of 12 volumes are left out" in text for text in plan_of(dirs, trim="4:5").analyses[0].warnings
+    )
     for trim, kept in (("2:3", range(2, 9)), ("3s:4s", range(2, 10))):
         (analysis, _) = plan_of(dirs, trim=trim).analyses
         assert analysis.bold.trim == trim
@@ -150,10 +154,15 @@ def test_ends_are_trimmed_in_volumes_or_seconds(dirs):
         plan_of(dirs, trim="2")
 
 
-def test_a_strategy_of_ones_own_is_kept_with_the_recipe(dirs, tmp_path):
+def test_a_strategy_of_ones_own_is_kept_with_the_recipe(dirs, tmp_path, monkeypatch):
     own = write_text(
         tmp_path / "my strategy.yml",
         "columns: [motion6, compcor_separated, 'csf*']\nn_compcor: 1\nfd_threshold_mm: 0.3\n",
+    )
+    monkeypatch.chdir(tmp_path)
+    settings = settings_of(dirs, nuisance_regressors="my strategy.yml", extra_confounds="{sub}.tsv")
+    assert settings.nuisance_regressors == str(own) and settings.extra_confounds == str(
+        tmp_path / "{sub}.tsv"
     )
     recipe = resolve_recipe(settings_of(dirs, nuisance_regressors=str(own)))
     strategy = recipe.bold_preparation.confounds
