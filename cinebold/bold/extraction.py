@@ -41,7 +41,8 @@ def write_clean_responses(
     """
     shape = (source.n_volumes, source.n_targets)
     memory_bytes = memory_mb * 2**20
-    in_memory = 4 * shape[0] * shape[1] <= memory_bytes / 2
+    # What is read at a time, and tiles in float64, have the rest.
+    in_memory = 4 * shape[0] * shape[1] <= 0.75 * memory_bytes
     if in_memory:
         responses = np.empty(shape, np.float32)
 
@@ -64,19 +65,19 @@ def write_clean_responses(
     with one_thread_products() as n_threads:
         for start in range(0, shape[1], _GROUP):
             stop = min(start + _GROUP, shape[1])
-            group = view()[:, start:stop]
-            if read is not None:
-                group[:] = read(start, stop)
-                finite.look_at_targets(group, start)
+            everything = view()
 
-            def clean(tile: slice, group: np.ndarray = group, start: int = start) -> None:
-                found = clean_tile(group[:, tile], basis, keep, standardise=standardise)
-                targets = slice(start + tile.start, start + tile.stop)
-                quality.constant[targets], quality.tsnr[targets] = found.constant, found.tsnr
+            def clean(tile: slice, everything: np.ndarray = everything) -> None:
+                values = everything[:, tile]
+                if read is not None:
+                    values[:] = read(tile.start, tile.stop)
+                    finite.look_at_targets(values, tile.start)
+                found = clean_tile(values, basis, keep, standardise=standardise)
+                quality.constant[tile], quality.tsnr[tile] = found.constant, found.tsnr
 
-            edges = range(0, stop - start, TILE)
-            run_tiles(clean, [slice(edge, min(edge + TILE, stop - start)) for edge in edges], n_threads)
-            del group, clean
+            edges = range(start, stop, TILE)
+            run_tiles(clean, [slice(edge, min(edge + TILE, stop)) for edge in edges], n_threads)
+            del everything, clean
     finite.require()
     if in_memory:
         with open(path, "wb") as stream:

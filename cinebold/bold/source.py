@@ -58,6 +58,6 @@ class TargetReader(Protocol):
     def read_targets(self, start: int, stop: int) -> np.ndarray:
         """(n_volumes, stop - start) float32, the targets from `start` to before `stop`; used in place of `blocks`.
 
-        Called once for every target, in ascending order. NaN stays.
+        Asked for once for every target, some hundreds at a time and from several threads. NaN stays.
         """
         ...

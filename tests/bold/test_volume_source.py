@@ -197,7 +197,8 @@ def test_sources_of_targets_and_of_volumes_give_the_same(tmp_path):
         assert (summary["space"], summary["n_constant"]) == ("fsLR", 1)
         contents.append((tmp_path / "out.npy").read_bytes())
     assert len(set(contents)) == 1
-    assert [stop for _, stop in targets.asked[:3]] == [start for start, _ in targets.asked[1:3]] + [9000]
+    first = sorted(targets.asked[: len(targets.asked) // 2])
+    assert [0, *(stop for _, stop in first)] == [*(start for start, _ in first), 9000]
     values[12, [3, 5000]] = np.inf
     values[20, 8] = np.nan
     for source in (targets, volumes):
