@@ -73,7 +73,7 @@ def read_showings(output_dir: Path) -> dict[str, dict[str, dict[str, Any]]]:
 def film_figure_prefixes(output_dir: Path, film_names: Sequence[str], recipe: str) -> dict[str, str]:
     """Of the films that are drawn: film name -> what the paths of its figures start with.
 
-    >>> films = [f"{number}.mp4" for number in range(61)]
+    >>> films = [f"{number:02d}.mp4" for number in range(61)]
     >>> drawn = film_figure_prefixes(Path("/out"), films, "m")
     >>> len(drawn), drawn["60.mp4"]
     (30, '/out/stimuli/figures/60.mp4_model-m')

@@ -19,7 +19,7 @@ def film_field(film_name: str) -> str:
     """The name of a film's node and of the field that carries its features: its own name, made safe and unique.
 
     >>> film_field("clips/a b.mp4")
-    'film_a_b_3f2b6ef1'
+    'film_a_b_22c613a1'
     """
     readable = re.sub(r"\W+", "_", Path(film_name).stem)[:40].strip("_")
     return f"film_{readable}_{hashlib.sha256(film_name.encode()).hexdigest()[:8]}"
