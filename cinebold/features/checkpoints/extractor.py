@@ -109,9 +109,10 @@ class TokenExtractor(NodeExtractor):
         return super().check_parameters(given)
 
     def fingerprint(self) -> dict[str, Any]:
-        """All that the values depend on besides the film; where the folder is does not matter."""
+        """All that the values depend on besides the film; of the checkpoint its name's last part, not its place."""
         whole = {**super().fingerprint(), "random_weights": self.is_random}
-        whole["parameters"] = {name: one for name, one in whole["parameters"].items() if name != "checkpoint"}
+        name = (self.parameters.checkpoint or self.hub_name).rstrip("/").split("/")[-1].split("--")[-1]
+        whole["parameters"] = {**whole["parameters"], "checkpoint": name}
         return whole
 
     def weights_identity(self) -> dict[str, Any]:

@@ -153,14 +153,16 @@ def test_official_sizes_without_a_folder():
     assert dinov2.fingerprint()["preprocessing"]["crop"] == (224, 224)
 
 
-def test_the_fingerprint_follows_content_and_not_place(stored, tmp_path):
+def test_the_fingerprint_follows_content_and_the_name_and_not_the_place(stored, tmp_path):
     import shutil
 
     folder, _ = stored("clip")
     first = create_extractor("clip", {"checkpoint": str(folder), "layer": -1}).fingerprint()
-    other = tmp_path / "elsewhere"
+    other = tmp_path / "org--clip"
     shutil.copytree(folder, other)
-    assert create_extractor("clip", {"checkpoint": str(other), "layer": "hidden.3"}).fingerprint() == first
+    for given in ({"checkpoint": f"{other}/", "layer": "hidden.3"}, {"checkpoint": "org/clip", "layer": 1.0}):
+        assert create_extractor("clip", given, weights_dir=str(tmp_path)).fingerprint() == first
+    assert first["parameters"]["checkpoint"] == "clip"
     numbers = json.loads((other / "preprocessor_config.json").read_text())
     (other / "preprocessor_config.json").write_text(json.dumps({**numbers, "resample": 2}))
     second = create_extractor("clip", {"checkpoint": str(other), "layer": 3}).fingerprint()
