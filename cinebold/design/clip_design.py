@@ -15,8 +15,8 @@ _TOLERANCE_S = 1e-6
 def build_clip_design(label: str, showings: Sequence[Showing]) -> RunDesign:
     """A row a presentation, in the order given: the mean of each feature over what was shown of the clip.
 
-    There is no time between rows: delays and haemodynamic responses make no sense for them, and `tr_s` is the median
-    interval between onsets, or 1 where there is one presentation.
+    There is no time between rows: delays and haemodynamic responses make no sense for them, and `tr_s` is 1, so that
+    what the model says of seconds is of presentations.
 
     Raises
     ------
@@ -38,12 +38,11 @@ def build_clip_design(label: str, showings: Sequence[Showing]) -> RunDesign:
         space: np.stack([clip_mean(showing.series[space], showing, label) for showing in showings])
         for space in names
     }
-    onsets_s = np.sort([showing.onset_s for showing in showings])
     film_ids = tuple(dict.fromkeys(showing.film_id for showing in showings))
     n_rows = len(showings)
     return RunDesign(
         label=label,
-        tr_s=float(np.median(np.diff(onsets_s))) if n_rows > 1 and np.ptp(onsets_s) > 0 else 1.0,
+        tr_s=1.0,
         features=features,
         has_film=np.ones(n_rows, bool),
         film_of_volume=np.array([film_ids.index(showing.film_id) for showing in showings]),

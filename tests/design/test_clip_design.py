@@ -25,7 +25,7 @@ def test_rows_are_presentations_and_repeats_share_a_film():
     )
     np.testing.assert_allclose(design.features["space"][:, 0], [1.5, 11.5, 1.5])
     np.testing.assert_array_equal(design.film_of_volume, [0, 1, 0])
-    assert design.film_ids == ("x", "y") and design.tr_s == 4.0
+    assert design.film_ids == ("x", "y") and design.tr_s == 1.0
     assert design.keep.all() and design.has_film.all()
 
 

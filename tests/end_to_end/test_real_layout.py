@@ -5,6 +5,7 @@ same kind that needs no data. Both through the command line.
 """
 
 import json
+import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -14,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from cinebold.files import write_json, write_text
+from cinebold.files import read_json, write_json, write_text
 from cinebold.simulate.confounds import make_confounds, read_table, write_confounds
 from cinebold.simulate.films import make_film
 from cinebold.simulate.layout import read_showings
@@ -230,3 +231,22 @@ def test_short_clips_give_back_what_was_planted(short_clips):
 def test_short_clips_are_read_as_they_are(short_clips):
     check_summary(short_clips, "01", n_runs=3)
     check_validator(short_clips.bids, short_clips.out)
+
+
+def test_responses_of_clips_give_back_what_was_planted(short_clips, tmp_path, cinebold):
+    out = tmp_path / "out"
+    shutil.copytree(short_clips.out / "stimuli", out / "stimuli")
+    analyse(
+        cinebold, short_clips.bids, out, "participant", "--features", "low_level", "--responses", "clips",
+        "--cross-validation", "leave-one-stimulus-out", "--permutations", "200", "--permutation-scheme", "block",
+    )  # fmt: skip
+    r = read_map(only(out, "sub-01_*_stat-r_statmap.nii.gz"))
+    regions = planted_regions(short_clips.bids)
+    planted = r[np.isfinite(r) & (regions == REGIONS["ventral_temporal"])]
+    elsewhere = r[np.isfinite(r) & (regions == ELSEWHERE)]
+    assert planted.mean() > 0.2
+    assert abs(elsewhere.mean()) < 0.03
+    summary = read_json(only(out, "*_desc-summary_report.json"))
+    assert summary["bold"]["clips"]["model"]["method"] == "lss"
+    assert summary["delays_s"] == [0.0]
+    check_validator(short_clips.bids, out)
