@@ -63,13 +63,23 @@ def _low_level(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     return "are low-level descriptions of the frames: luminance, contrast, difference to the frame before, and cuts."
 
 
-def _slowfast(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+_CLIP_NETWORKS = {
+    "slowfast_r50": "a SlowFast R50 network [@feichtenhofer2019]",
+    "slowfast_r101": "a SlowFast R101 network [@feichtenhofer2019]",
+    "slow_r50": "a Slow R50 network [@feichtenhofer2019]",
+    **{
+        f"x3d_{size.lower()}": f"an X3D-{size} network [@feichtenhofer2020]" for size in ("XS", "S", "M", "L")
+    },
+}
+
+
+def _clip_network(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     version = version_of(summary, "pytorchvideo")
     trained = "" if space.get("random_weights") else ", trained on Kinetics-400 [@kay2017]"
     own = mapping_of(space, "parameters").get("windows") == "neurohackademy2021"
     windows = ", on windows of 72 frames around each frame as in the project of 2021" if own else ""
     return (
-        f"are activations of a SlowFast R50 network [@feichtenhofer2019]{trained}, as implemented in "
+        f"are activations of {_CLIP_NETWORKS[str(space['extractor'])]}{trained}, as implemented in "
         f"PyTorchVideo{version and ' ' + version} [@fan2021]{windows}."
     )
 
@@ -105,7 +115,7 @@ def _presence(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
 _EXTRACTORS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]] = {
     "motion_energy": _motion_energy,
     "low_level": _low_level,
-    "slowfast_r50": _slowfast,
+    **dict.fromkeys(_CLIP_NETWORKS, _clip_network),
     "alexnet": _alexnet,
     "s3d": _s3d,
     "precomputed": _precomputed,

@@ -75,6 +75,7 @@ def test_what_did_not_run_is_not():
         ),
         ({"spaces": [{"name": "lowlevel", "extractor": "low_level"}]}, {"nishimoto2011", "feichtenhofer2019"}, set()),
         ({"spaces": [{"name": "s", "extractor": "slowfast_r50", "random_weights": True}]}, {"kay2017"}, set()),
+        ({"spaces": [{"name": "s", "extractor": "x3d_xs"}]}, {"feichtenhofer2019"}, {"feichtenhofer2020", "kay2017"}),
         ({"spaces": [{"name": "s", "extractor": "alexnet"}]}, {"kay2017"}, {"krizhevsky2014", "deng2009"}),
         ({"spaces": [{"name": "s", "extractor": "s3d"}]}, {"fan2021"}, {"xie2018", "kay2017", "torchvision"}),
         ({"encoding": {"estimator": "banded_ridge", "n_candidates": 100}}, {"hoerl1970"}, {"nunez2019", "dupre2022"}),
