@@ -48,6 +48,7 @@ class ParticipantInputs:
     resolution_entity: str | None = (
         None  #: `res` of the BOLD images; None: they have none, or not all the same
     )
+    fmriprep_version: str | None = None
 
     @property
     def n_runs(self) -> int:
@@ -111,7 +112,8 @@ def collect_participant(
     candidates = sorted(groups.values(), key=lambda files: _run_order(files[0]))
     left_out, remark = _tasks_to_leave_out([files[0] for files in candidates], showings, selection)
     warnings = [*_unmatched(groups, raw, derived, selection), *remark]
-    if fault := version_warning(fmriprep_version(fmriprep_dir)):
+    version = fmriprep_version(fmriprep_dir)
+    if fault := version_warning(version):
         warnings.append(fault)
     runs, problems = [], []
     for files in candidates:
@@ -135,6 +137,7 @@ def collect_participant(
         tuple(f"{subject}: {text}" for text in dict.fromkeys(warnings)),
         tuple(f"{subject}: {text}" for text in dict.fromkeys(problems)),
         resolutions.pop() if len(resolutions) == 1 else None,
+        version,
     )
 
 

@@ -216,6 +216,7 @@ def _participant_analysis(
             *(f"sub-{participant}: {text}" for text in (*remarks, *checked.sentences, *checked.warnings)),
         ),
         excluded=checked.excluded,
+        input_versions={"fMRIPrep": inputs.fmriprep_version} if inputs.fmriprep_version else {},
         run_rules={
             name: value
             for name in ("max_fd_mm", "min_volumes")

@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from bids_app.fields import (
     Alphas,
@@ -28,7 +36,12 @@ from bids_app.fields import (
     Trim,
     Volumes,
 )
-from cinebold.bold.confounds_strategies import SHORTEST_SEGMENT_VOLUMES, ConfoundStrategy, strategy_of
+from cinebold.bold.confounds_strategies import (
+    SHORTEST_SEGMENT_VOLUMES,
+    ConfoundStrategy,
+    strategy_names,
+    strategy_of,
+)
 from cinebold.errors import SettingError
 
 
@@ -41,10 +54,14 @@ class FeatureTable(FrozenModel):
     store_dtype: Literal["float32", "float16"] = "float32"
 
 
+def _split(value: Any) -> Any:
+    return [entry.strip() for entry in value.split(",")] if isinstance(value, str) else value
+
+
 class OwnConfounds(FrozenModel):
     """A strategy of one's own: the table `[bold.confounds]` of a recipe, or a YAML file of the same keys."""
 
-    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    columns: Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_split)]
     name: Annotated[str, Field(pattern=r"^[\w -]+$")] = "own"
     n_compcor: Volumes | None = None
     fd_threshold_mm: Millimetres | None = None
@@ -64,8 +81,11 @@ def _kind_of_confounds(value: Any) -> str:
 def _known_confounds(value: str | OwnConfounds) -> str | OwnConfounds:
     try:
         strategy_of(value if isinstance(value, str) else ",".join(value.columns))
-    except SettingError as error:
-        raise ValueError(str(error)) from None
+    except SettingError:
+        raise ValueError(
+            f"must be strategies ({', '.join(strategy_names())}), columns or patterns with commas between them, or a "
+            "YAML file"
+        ) from None
     return value
 
 

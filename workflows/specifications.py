@@ -153,6 +153,7 @@ class ParticipantAnalysis:
     stat_metadata: dict[str, Any] = field(default_factory=dict)  #: what it says besides, by `stat-` label
     warnings: tuple[str, ...] = ()  #: what was found while the inputs were read; shown in the report
     excluded: tuple[ExcludedRun, ...] = ()
+    input_versions: dict[str, str] = field(default_factory=dict)  #: of the programs that wrote the inputs
     run_rules: dict[str, int | float] = field(
         default_factory=dict
     )  #: by which runs are left out, with units in their names

@@ -82,6 +82,7 @@ def test_a_run_that_moved_too_much_is_left_out_and_folds_are_planned_without_it(
     (excluded,) = first.excluded
     assert (excluded.label, excluded.mean_fd_mm) == ("task-movie_run-2", pytest.approx(0.6))
     assert second.excluded == () and len(second.runs) == 3
+    assert second.input_versions == {"fMRIPrep": "23.2.0"}
     assert all(not analysis.excluded for analysis in plan_of(dirs, max_fd=0.6).analyses)  # not above
 
 
@@ -157,7 +158,7 @@ def test_ends_are_trimmed_in_volumes_or_seconds(dirs):
 def test_a_strategy_of_ones_own_is_kept_with_the_recipe(dirs, tmp_path, monkeypatch):
     own = write_text(
         tmp_path / "my strategy.yml",
-        "columns: [motion6, compcor_separated, 'csf*']\nn_compcor: 1\nfd_threshold_mm: 0.3\n",
+        "columns: motion6, compcor_separated, csf*\nn_compcor: 1\nfd_threshold_mm: 0.3\n",
     )
     monkeypatch.chdir(tmp_path)
     settings = settings_of(dirs, nuisance_regressors="my strategy.yml", extra_confounds="{sub}.tsv")

@@ -92,7 +92,7 @@ class SummariseParticipant(StageInterface):
             "folds": _folds(fit["diagnostics"], designs, analysis),
             "q": analysis.encoding.q,
             "warnings": warnings,
-            "versions": versions(),
+            "versions": {**versions(), **analysis.input_versions},
         }
         return {"summary": str(write_json(folder / "desc-summary_report.json", content))}
 
