@@ -52,6 +52,8 @@ class VJEPA2(ClipTokens):
     def shape(self, layer: str) -> tuple[int, ...]:
         """(n_channels, n_tokens)"""
         check_frames(self.name, self.n_frames, self.config)
+        # Positions of tokens are counted along this side, whatever the pictures' own.
+        check_square(self.folder and self.folder.path, self.recipe, int(self.config.crop_size))
         return super().shape(layer)
 
     def network_class(self, transformers: Any) -> Any:

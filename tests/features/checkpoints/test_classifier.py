@@ -96,5 +96,8 @@ def test_a_network_without_classes_and_one_without_a_number_of_frames_are_refuse
         create_extractor("checkpoint", {"checkpoint": str(whole)})
     with pytest.raises(InputError, match="expected a preprocessing to 32 x 32 pixels"):
         create_extractor("videomae", {"checkpoint": str(whole)})
+    shutil.copy(preprocessor, shutil.copytree(stored("vjepa2")[0], tmp_path / "vjepa2"))
+    with pytest.raises(InputError, match="expected a preprocessing to 32 x 32 pixels"):
+        create_extractor("vjepa2", {"checkpoint": str(tmp_path / "vjepa2")})
     with pytest.raises(SettingError, match="multiple of 2; found 7"):
         create_extractor("checkpoint", {"checkpoint": str(stored("vjepa2")[0]), "frames": 7})
