@@ -133,7 +133,11 @@ def responses_sentences(summary: Mapping[str, Any]) -> list[str]:
     resolution = bold.get("resolution_mm")
     how = " by their nearest neighbours" if bold.get("interpolation") == "nearest" else ""
     grid = f", resampled to {resolution:g} mm{how}" if is_number(resolution) else ""
-    sentences = [f"Responses are the voxels of {mask}{grid}."]
+    surfaces = {"cifti": "the grayordinates", "surface": "the vertices of both hemispheres"}
+    where = surfaces.get(str(bold.get("geometry")), f"the voxels of {mask}{grid}")
+    if bold.get("geometry") == "surface" and bold.get("mask") == "gm":
+        where += " inside the cortex mask, where the derivatives have one"
+    sentences = [f"Responses are {where}."]
     regressed = _confounds(summary, bold)
     # Strategies that bring fMRIPrep's cosines need no others: what each run says is what was done.
     filtered = [run.get("high_pass_hz") for run in mappings_of(summary, "runs")] or [bold.get("high_pass_hz")]
@@ -148,7 +152,43 @@ def responses_sentences(summary: Mapping[str, Any]) -> list[str]:
         )
     elif not standardised:
         sentences.append("They were neither cleaned nor standardised.")
-    return [*sentences, *_left_out(summary, bold)]
+    return [*sentences, *_clips(mapping_of(bold, "clips"), summary), *_left_out(summary, bold)]
+
+
+def _clips(clips: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
+    """How one response a clip was made; nothing where volumes were modelled."""
+    model = mapping_of(clips, "model")
+    how = _CLIP_METHODS.get(str(model.get("method")))
+    if how is None:
+        return []
+    window = sequence_of(model, "window_s")
+    first_s, last_s = window if len(window) == 2 else (None, None)
+    text = how.format(
+        hrf={"glover": "Glover's [@glover1999]", "spm": "SPM's [@friston1998]"}.get(
+            str(model.get("hrf")), ""
+        ),
+        first_s=first_s,
+        last_s=last_s,
+        ridge=model.get("ridge"),
+    )
+    sentences = [f"The response to each presentation of a clip was {text}."]
+    scheme = mapping_of(mapping_of(summary, "encoding"), "cross_validation").get("scheme")
+    if clips.get("standardise"):
+        whose = "the training runs of its session" if scheme == "split" else "its run"
+        sentences.append(f"Responses were standardised with the mean and standard deviation of {whose}.")
+    if clips.get("average"):
+        sentences.append("Those to repeats of a clip were averaged.")
+    return sentences
+
+
+_CLIP_METHODS = {
+    "lss": "estimated by least squares in a model of its own, with one more regressor for all other presentations "
+    "[@mumford2012] and the canonical response {hrf}",
+    "lsa": "estimated by least squares in one model of all presentations with the canonical response {hrf}",
+    "ridge-lsa": "estimated in one model of all presentations with the canonical response {hrf}, shrunk by a ridge "
+    "penalty of {ridge} times the mean squared length of the regressors",
+    "fir": "the mean of the volumes from {first_s} to {last_s} s after its onset",
+}
 
 
 def _confounds(summary: Mapping[str, Any], bold: Mapping[str, Any]) -> list[str]:
@@ -213,7 +253,9 @@ def design_sentences(summary: Mapping[str, Any]) -> list[str]:
     delays = [delay for delay in sequence_of(summary, "delays_s") if is_number(delay)]
     pca = mapping_of(summary, "encoding").get("pca")
     sentences = []
-    if str(summary.get("low_pass")) in low_pass:
+    if mapping_of(summary, "bold").get("clips"):
+        sentences.append("The features of a presentation are the mean over what was shown of the clip.")
+    elif str(summary.get("low_pass")) in low_pass:
         sentences.append(
             f"Features were brought to the times of the volumes with {low_pass[summary['low_pass']]}."
         )

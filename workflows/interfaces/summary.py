@@ -78,6 +78,7 @@ class SummariseParticipant(StageInterface):
             "spaces": _spaces(analysis, designs, read_json(inputs.model[1])["spaces"]),
             "bold": asdict(analysis.bold)
             | {"resolution_mm": analysis.bold.resolution_mm or "native"}
+            | ({} if analysis.runs[0].geometry == "volume" else {"geometry": analysis.runs[0].geometry})
             | analysis.run_rules,
             "encoding": asdict(analysis.encoding) | {"alphas": fit["diagnostics"]["alphas"]},
             # Delays are whole volumes: these are the ones that were used, not the ones that were asked for.
