@@ -253,7 +253,8 @@ def design_sentences(summary: Mapping[str, Any]) -> list[str]:
     delays = [delay for delay in sequence_of(summary, "delays_s") if is_number(delay)]
     pca = mapping_of(summary, "encoding").get("pca")
     sentences = []
-    if mapping_of(summary, "bold").get("clips"):
+    clips = mapping_of(summary, "bold").get("clips")
+    if clips:
         sentences.append("The features of a presentation are the mean over what was shown of the clip.")
     elif str(summary.get("low_pass")) in low_pass:
         sentences.append(
@@ -273,11 +274,11 @@ def design_sentences(summary: Mapping[str, Any]) -> list[str]:
         sentences.append(
             f"The components were convolved with the canonical haemodynamic response {response}."
         )
-    elif delays == [0]:
+    elif delays == [0] and not clips:
         sentences.append(
             "The haemodynamic response was not modelled: features and responses meet without a delay."
         )
-    elif delays:
+    elif delays and not clips:
         listed = ", ".join(f"{delay:g}" for delay in delays)
         beside = " of the linear model" if encoding.get("estimator") == "lstm" else ""
         sentences.append(
@@ -285,7 +286,7 @@ def design_sentences(summary: Mapping[str, Any]) -> list[str]:
             f"delays of {listed} s."
         )
     confounds = mapping_of(summary, "bold").get("confounds")
-    if confounds and (confounds != "none" or mapping_of(summary, "bold").get("high_pass_hz")):
+    if not clips and confounds and (confounds != "none" or mapping_of(summary, "bold").get("high_pass_hz")):
         sentences.append(
             "Drift and confounds were regressed out of the columns of the design of each run as they were out of the "
             "responses."

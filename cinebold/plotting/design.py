@@ -22,6 +22,7 @@ def design_figure(
     title: str,
     names: Mapping[str, Sequence[str]] | None = None,
     keep: np.ndarray | None = None,
+    time_label: str = "time in the run (s)",
 ) -> Path:
     """Films on a time line, under it one panel a feature space with its columns in standard units.
 
@@ -73,7 +74,7 @@ def design_figure(
                     time_s[start] - step / 2, time_s[end - 1] + step / 2, color=INK, alpha=0.13, linewidth=0
                 )
         panels[-1].set_xlabel(
-            "time in the run (s)" + (", shaded: volumes left out" if left_out.any() else "")
+            time_label + (", shaded: volumes left out" if left_out.any() else "")
         )
     return Path(out_png)
 

@@ -203,6 +203,7 @@ def _draw_designs(figures: FigureSet, runs: Sequence[Any], model: Any, film_name
             title=run.label,
             names=names,
             keep=run.keep,
+            **({} if run.film_time_s is not None else {"time_label": "presentations in their order"}),
         )
 
 

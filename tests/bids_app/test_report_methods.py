@@ -3,6 +3,7 @@
 import pytest
 
 from bids_app.report.methods import cited, methods_markdown, methods_paragraphs, references
+from bids_app.report.methods_data import design_sentences, responses_sentences
 
 BARE = {"runs": [{"films": [{"name": "a"}]}], "space": "MNI", "encoding": {"estimator": "ridge"}}
 FULL = {
@@ -246,3 +247,16 @@ def test_what_a_user_brings_is_said_to_be_so():
     text = methods_markdown(FULL | {"spaces": brought})
     assert "“own” were made outside of cinebold and read from a file that belongs to each film." in text
     assert "“presence” say whether a film was shown" in text
+
+
+def test_responses_of_clips_are_told_of():
+    clips = {"model": {"method": "lss", "hrf": "glover"}, "standardise": True, "average": True}
+    text = " ".join(
+        responses_sentences({"bold": {"mask": "gm", "clips": clips}})
+        + design_sentences({"bold": {"clips": clips, "confounds": "simple"}, "delays_s": [0.0]})
+    )
+    assert "in a model of its own" in text and "[@glover1999]" in text
+    assert "averaged" in text and "of its run" in text
+    assert "haemodynamic response was" not in text and "columns of the design" not in text
+    window = clips | {"model": {"method": "fir", "window_s": [4.0, 8.0]}}
+    assert "from 4.0 to 8.0 s after its onset" in " ".join(responses_sentences({"bold": {"clips": window}}))
