@@ -10,6 +10,9 @@ from functools import reduce
 
 import numpy as np
 
+#: A column whose squares about the means are a smaller share of its squares does not vary: what is left is rounding.
+_CONSTANT = 1e-12
+
 
 @dataclass(frozen=True)
 class RunStatistics:
@@ -119,6 +122,9 @@ def about_means(
 def _pooled_sums(
     pooled: RunStatistics, gram: np.ndarray, cross: np.ndarray, total: np.ndarray
 ) -> CentredStatistics:
+    constant = np.diag(gram) <= _CONSTANT * np.diag(pooled.xx)
+    if constant.any():
+        gram[constant], gram[:, constant], cross[constant] = 0, 0, 0
     return CentredStatistics(
         pooled.n, pooled.sum_x / pooled.n, pooled.sum_y / pooled.n, gram, cross, np.maximum(total, 0)
     )

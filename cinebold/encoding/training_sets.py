@@ -22,6 +22,8 @@ from cinebold.errors import InputError
 
 #: A singular value below this share of the largest adds nothing to the rows' span.
 _RANK_TOLERANCE = 1e-7
+#: A column that is left shorter than this share of itself was explained wholly by the nuisance.
+_EXPLAINED = 1e-10
 #: For the cost model: what the number of voxels is taken to be, as tiles know no more.
 _TYPICAL_TARGETS = 50_000
 
@@ -204,7 +206,10 @@ def _columns(
     columns = delayed(scores, delays) if kernel is None else convolved(scores, kernel)
     if design.nuisance is None:
         return columns
-    return columns - design.nuisance @ (design.nuisance.T @ columns)
+    left = columns - design.nuisance @ (design.nuisance.T @ columns)
+    # What is left of a column that the nuisance explains wholly, as it may a film that is always on, is rounding.
+    left[:, np.linalg.norm(left, axis=0) <= _EXPLAINED * np.linalg.norm(columns, axis=0)] = 0
+    return left
 
 
 def _lagged_grams(

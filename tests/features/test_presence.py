@@ -1,5 +1,7 @@
 """Whether a film is shown: on film time, on the volumes of a run, and in a model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,8 +34,6 @@ def runs(tr_s, n_volumes, showings, low_pass="lanczos"):
 
 
 def _with(series, values):
-    from dataclasses import replace
-
     return replace(series, values=values, names=tuple("xyz"))
 
 
@@ -83,3 +83,19 @@ def test_a_response_to_the_film_as_such_is_found(estimator, standardise, showing
     r = result.maps["r"]
     assert r[0] > 0.6 and abs(r[1]) < 0.4
     assert np.isfinite(result.maps["rsquared"]).all()
+
+
+@pytest.mark.parametrize("estimator", ["ridge", "banded_ridge", "lasso", "ols"])
+@pytest.mark.parametrize("with_nuisance", [False, True])
+def test_a_column_that_never_changes_has_no_weight(estimator, with_nuisance):
+    """A film that is always on, without a delay: the mean of the run, which responses have lost."""
+    designs = runs(2.0, 60, [(0.0, None, 0.0)])
+    if with_nuisance:
+        drift = np.linalg.qr(np.stack([np.ones(60), np.cos(np.pi * (np.arange(60) + 0.5) / 60)], axis=1))[0]
+        designs = [replace(design, nuisance=drift) for design in designs]
+    rng = np.random.default_rng(1)
+    responses = [design.features["noise"] @ np.ones((3, 2)) + rng.normal(size=(60, 2)) for design in designs]
+    settings = EncodingSettings(estimator=estimator, n_permutations=0)
+    result = fit_encoding_model(designs, responses, settings, [0.0])
+    assert (np.abs(result.model.weights["presence"]) < 1e-9).all()
+    assert (result.maps["r"] > 0.6).all()
