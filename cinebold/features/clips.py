@@ -199,6 +199,12 @@ class ClipExtractor(NodeExtractor):
         if head.pool is not None:
             network.blocks.insert(len(network.blocks) - 1, head.pool)
             head.pool = None
+        for part in network.modules():
+            # Some of these are numbers of numpy, which torch.compile does not take.
+            for name in ("kernel_size", "stride", "padding", "dilation"):
+                sizes = getattr(part, name, None)
+                if isinstance(sizes, list | tuple):
+                    setattr(part, name, tuple(map(int, sizes)))
         return network
 
     def untrained(self) -> "torch.nn.Module":

@@ -37,7 +37,7 @@ RECIPE = ClipRecipe(n_frames=32, step=2, side=256, crop=256)
 FAST = RECIPE.positions
 SLOW = np.linspace(0, len(FAST) - 1, 8).astype(int)
 #: Windows that go through the network together.
-BATCH = {"cpu": 4, "cuda": 8}
+BATCH = {"cpu": 8, "cuda": 8}
 #: Channels of the two pathways, and places in a row.
 _STAGES = {
     "stem": (64, 8, 64),

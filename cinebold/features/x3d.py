@@ -37,12 +37,7 @@ class X3D(ClipExtractor):
     @staticmethod
     def built(builder: Callable[..., "torch.nn.Module"]) -> "torch.nn.Module":
         """Without the softmax that pytorchvideo puts before the mean over the places that the pooling leaves."""
-        network = builder(pretrained=False, head_activation=None)
-        pool = network.blocks[-1].pool.pool
-        pool.kernel_size = tuple(
-            map(int, pool.kernel_size)
-        )  # one is a number of numpy, which torch.compile cannot take
-        return network
+        return builder(pretrained=False, head_activation=None)
 
 
 class X3DXS(X3D):
