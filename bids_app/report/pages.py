@@ -1,6 +1,7 @@
 """Writes sub-XX.html and group.html from what lies in the output directory; equal files give equal bytes."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,9 @@ from cinebold.files import write_text
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+#: By the geometry in the summary: what one target is called, and several.
+_TARGETS = {"surface": ("vertex", "vertices"), "cifti": ("grayordinate", "grayordinates")}
+_VOXEL = re.compile(r"\bvoxels?\b(?! tile)")
 _NARROW_PX = 900  #: figures up to this width stand two in a row
 
 
@@ -78,6 +82,7 @@ def _prepared(analysis: AnalysisFiles) -> dict[str, Any]:
         "name": analysis.name,
         "title": " · ".join(str(summary[key]) for key in ("recipe", "space") if summary.get(key))
         or analysis.name,
+        "geometry": _mapping(summary.get("bold")).get("geometry", summary.get("geometry")),
         "problem": analysis.problem,
         "summary": summary,
         "runs": _objects(summary.get("runs")),
@@ -142,12 +147,24 @@ def page_environment() -> "Environment":
         "words": _words,
         "significant": _significant,
         "of": _of,
+        "in_terms_of": lambda page, geometry: Markup(_in_terms_of(page, geometry)),  # escaped already
     }
     environment.tests |= {"rows": _are_rows}
     environment.globals["written"] = lambda template, values: Markup(
         environment.from_string(template).render(**values)  # escaped there, and not to be escaped again
     )
     return environment
+
+
+def _in_terms_of(page: str, geometry: Any) -> str:
+    """The page of an analysis whose targets are no voxels, in the words for what they are.
+
+    >>> _in_terms_of("In no voxel of 5 voxels is a voxelwise model better.", "surface")
+    'In no vertex of 5 vertices is a voxelwise model better.'
+    """
+    if geometry not in _TARGETS:
+        return page
+    return _VOXEL.sub(lambda found: _TARGETS[geometry][found[0] == "voxels"], page)
 
 
 def _number(value: Any, digits: int = 3) -> str:

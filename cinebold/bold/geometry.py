@@ -67,7 +67,7 @@ class Geometry(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Plain JSON values: kind, positions and number of targets."""
+        """Plain JSON values: `kind` ("volume", "surface" or "cifti"), positions and number of targets."""
 
 
 class VolumeGeometry(Geometry):

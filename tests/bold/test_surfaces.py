@@ -8,7 +8,7 @@ from nibabel.cifti2 import BrainModelAxis, SeriesAxis
 from cinebold.bold.cifti import CiftiGeometry, CiftiSource
 from cinebold.bold.confounds import Confounds
 from cinebold.bold.geometry import VolumeGeometry
-from cinebold.bold.gifti import read_gifti_header, write_gifti
+from cinebold.bold.gifti import read_gifti_header, stream_gifti, write_gifti
 from cinebold.bold.maps import geometry_of_map, load_geometry, map_values, n_maps
 from cinebold.bold.preparation import prepare_responses
 from cinebold.bold.surfaces import SurfaceGeometry, SurfaceSource
@@ -194,3 +194,19 @@ def test_damaged_series_are_named(tmp_path, series):
         SurfaceSource(left, right, geometry)
     with pytest.raises(InputError, match="cannot be read as a CIFTI-2 file"):
         CiftiGeometry.of_file(left)
+
+
+def test_arrays_in_external_files_are_read(tmp_path, series):
+    """One array of all volumes, raw beside the XML, as FreeSurfer and Workbench can write it."""
+    values = np.nan_to_num(series[:, : N_VERTICES[0]]).T  # (n_vertices, n_volumes), row-major
+    (tmp_path / "data.bin").write_bytes(b"head" + values.astype("<f4").tobytes())
+    path = tmp_path / "sub-1_hemi-L_space-fsnative_bold.func.gii"
+    path.write_text(
+        '<?xml version="1.0" encoding="UTF-8"?>\n<GIFTI Version="1.0" NumberOfDataArrays="1">\n<MetaData/>\n'
+        '<LabelTable/>\n<DataArray Intent="NIFTI_INTENT_TIME_SERIES" DataType="NIFTI_TYPE_FLOAT32"\n'
+        f'ArrayIndexingOrder="RowMajorOrder" Dimensionality="2" Dim0="{N_VERTICES[0]}" Dim1="{N_VOLUMES}"\n'
+        'Encoding="ExternalFileBinary" Endian="LittleEndian" ExternalFileName="data.bin" ExternalFileOffset="4">\n'
+        "<MetaData/>\n<Data></Data>\n</DataArray>\n</GIFTI>\n"
+    )
+    assert read_gifti_header(path).n_volumes == N_VOLUMES
+    np.testing.assert_array_equal(np.concatenate(list(stream_gifti(path))), values)

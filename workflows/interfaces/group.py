@@ -53,6 +53,7 @@ class CompareParticipants(StageInterface):
             "space": group.space,
             "resolution_label": group.resolution_label,
             "q": group.q,
+            **({} if geometry.affine is not None else {"geometry": geometry.describe()["kind"]}),
             **summary,
             "random_spaces": list(group.random_spaces),
             "versions": versions(),
