@@ -67,7 +67,7 @@ def read_header(path: str | Path) -> NiftiHeader:
             second = start[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
             kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
             datatype = start[12:14] if second else start[70:72]
-            _check_type(path, int.from_bytes(datatype, "big" if start[0] == 0 else "little"))
+            _check_type(path, int.from_bytes(datatype, "big" if start[:1] == b"\0" else "little"))
             header = kind.from_fileobj(stream)
         shape = tuple(int(n) for n in header.get_data_shape())
         dtype = header.get_data_dtype()

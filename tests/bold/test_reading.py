@@ -147,7 +147,10 @@ def test_reading_that_is_given_up_ends_its_thread(tmp_path):
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("content", [b"not an image", b"\x1f\x8bnonsense", b"\0" * 400, b""])
+@pytest.mark.parametrize(
+    "content",
+    [b"not an image", b"\x1f\x8bnonsense", b"\0" * 400, b"", gzip.compress(b""), gzip.compress(b"\0\0")],
+)
 def test_not_an_image(tmp_path, content):
     path = tmp_path / "bold.nii.gz"
     path.write_bytes(content)
