@@ -61,7 +61,7 @@ def write_own(path: Path):
     ("file", "write", "parameters"),
     [
         ("clips/a b_stim.tsv.gz", write_stim, {}),
-        ("clips/a b.csv", lambda path: path.write_text("﻿" + text_table(",")), {"file": "{stem}.csv"}),
+        ("clips/a b.csv", lambda path: path.write_text("\ufeff" + text_table(",")), {"file": "{stem}.csv"}),
         ("more/clips-a b.mp4.tsv", lambda path: path.write_text(text_table("\t")),
          {"file": "../more/{parent}-{name}.tsv"}),
         ("clips/a b.h5", write_own, {"file": "{stem}.h5"}),
@@ -135,7 +135,9 @@ def test_rounded_times_count_as_equal_steps(dataset):
 
 def test_a_film_that_is_longer_than_its_columns(dataset):
     write_stim(dataset / "clips/a b_stim.tsv.gz")
-    with pytest.warns(UserWarning, match=r"from 0\.25 to 9\.75 s, but the film a b\.mp4 is from 0 to 14 s; the first"):
+    with pytest.warns(
+        UserWarning, match=r"from 0\.25 to 9\.75 s, but the film a b\.mp4 is from 0 to 14 s; the first"
+    ):
         series = series_of(dataset, {}, duration_s=14.0)
     shown = [Showing("a", 4.0, None, 0.0, {"x": series})]
     design, _ = build_run_design("run-1", 12, 2.0, None, shown, low_pass="box")
