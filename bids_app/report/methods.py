@@ -9,12 +9,8 @@ from importlib import resources
 from typing import Any
 from urllib.parse import quote
 
-from bids_app.report.methods_data import (
-    design_sentences,
-    features_sentences,
-    inputs_sentences,
-    responses_sentences,
-)
+from bids_app.report.methods_data import design_sentences, inputs_sentences, responses_sentences
+from bids_app.report.methods_features import features_sentences
 from bids_app.report.methods_model import (
     comparison_sentences,
     model_sentences,

@@ -1,6 +1,6 @@
-"""Sentences of the methods text on the data: inputs, features, responses, design."""
+"""Sentences of the methods text on the data: inputs, responses, design."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bids_app.report.summaries import (
@@ -34,93 +34,6 @@ def inputs_sentences(summary: Mapping[str, Any]) -> list[str]:
             else "."
         ),
     ]
-
-
-def features_sentences(summary: Mapping[str, Any]) -> list[str]:
-    """What was computed from the films."""
-    sentences = []
-    for space in mappings_of(summary, "spaces"):
-        describe = _EXTRACTORS.get(str(space.get("extractor")))
-        name, extractor = space.get("name", "?"), space.get("extractor", "?")
-        text = describe(space, summary) if describe else f"were computed with the extractor {extractor}."
-        sentences.append(f"The features of the space “{name}” {text}")
-        if space.get("random_weights"):
-            sentences.append(
-                "The network had RANDOM weights: these features say nothing about a trained network."
-            )
-    return sentences
-
-
-def _motion_energy(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    version = version_of(summary, "pymoten")
-    return (
-        "are motion energy: the responses of a pyramid of spatio-temporal Gabor filters to the luminance of the film "
-        f"[@adelson1985; @nishimoto2011], computed with pymoten{version and ' ' + version} [@pymoten]."
-    )
-
-
-def _low_level(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    return "are low-level descriptions of the frames: luminance, contrast, difference to the frame before, and cuts."
-
-
-_CLIP_NETWORKS = {
-    "slowfast_r50": "a SlowFast R50 network [@feichtenhofer2019]",
-    "slowfast_r101": "a SlowFast R101 network [@feichtenhofer2019]",
-    "slow_r50": "a Slow R50 network [@feichtenhofer2019]",
-    **{
-        f"x3d_{size.lower()}": f"an X3D-{size} network [@feichtenhofer2020]" for size in ("XS", "S", "M", "L")
-    },
-}
-
-
-def _clip_network(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    version = version_of(summary, "pytorchvideo")
-    trained = "" if space.get("random_weights") else ", trained on Kinetics-400 [@kay2017]"
-    own = mapping_of(space, "parameters").get("windows") == "neurohackademy2021"
-    windows = ", on windows of 72 frames around each frame as in the project of 2021" if own else ""
-    return (
-        f"are activations of {_CLIP_NETWORKS[str(space['extractor'])]}{trained}, as implemented in "
-        f"PyTorchVideo{version and ' ' + version} [@fan2021]{windows}."
-    )
-
-
-def _alexnet(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    given = mapping_of(space, "parameters")
-    trained = "" if space.get("random_weights") else ", trained on ImageNet [@deng2009]"
-    log = "" if given.get("log") is False or given.get("layer") == "fc8" else ", on a logarithmic scale"
-    return (
-        f"are activations of the layer {given.get('layer', 'conv1')} of AlexNet [@krizhevsky2014]{trained}, as "
-        f"implemented in torchvision {version_of(summary, 'torchvision')} [@torchvision], frame by frame{log}."
-    )
-
-
-def _s3d(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    given = mapping_of(space, "parameters")
-    trained = "" if space.get("random_weights") else ", trained on Kinetics-400 [@kay2017]"
-    windows = "whole clips" if given.get("whole_clip") else "windows of the film"
-    return (
-        f"are activations ({given.get('layer', 'logits')}) of an S3D network [@xie2018]{trained}, as implemented in "
-        f"torchvision {version_of(summary, 'torchvision')} [@torchvision], over {windows}."
-    )
-
-
-def _precomputed(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    return "were made outside of cinebold and read from a file that belongs to each film."
-
-
-def _presence(space: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    return "say whether a film was shown: 1 while it was, 0 otherwise."
-
-
-_EXTRACTORS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]] = {
-    "motion_energy": _motion_energy,
-    "low_level": _low_level,
-    **dict.fromkeys(_CLIP_NETWORKS, _clip_network),
-    "alexnet": _alexnet,
-    "s3d": _s3d,
-    "precomputed": _precomputed,
-    "presence": _presence,
-}
 
 
 def responses_sentences(summary: Mapping[str, Any]) -> list[str]:
