@@ -1,6 +1,7 @@
 """What the summary makes of maps and folds; what the encoding stage hands on."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +12,10 @@ from cinebold.encoding.folds import outer_folds
 from cinebold.encoding.model import EncodingModel
 from cinebold.encoding.rows import stack_rows
 from cinebold.encoding.settings import CrossValidation, EncodingSettings
+from workflows.interfaces import summary
 from workflows.interfaces.encoding import FitEncodingModel
 from workflows.interfaces.sinks import maps_by_statistic
-from workflows.interfaces.summary import _delays, _folds, _of_spaces
+from workflows.interfaces.summary import _delays, _folds, _of_spaces, versions
 from workflows.specifications import to_json
 
 FILMS = {"run-1": ("e", "s"), "run-10": ("a", "b"), "run-2": ("c", "s"), "run-3": ("d",)}
@@ -59,6 +61,21 @@ def test_the_films_of_a_fold_are_those_that_the_fit_held_out(cross_validation):
     assert [{name.removesuffix(".mp4") for name in fold["films"]} for fold in told] == expected
     if cross_validation.scheme != "leave-one-stimulus-out":
         assert [", ".join(fold["runs"]) for fold in told] == [fold.name for fold in folds]
+
+
+def test_transformers_is_told_where_it_was_used_and_is_there(monkeypatch):
+    def version(name):
+        if name in missing:
+            raise PackageNotFoundError(name)
+        return "1.2.3"
+
+    missing = set()
+    monkeypatch.setattr(summary, "version", version)
+    assert "transformers" not in versions(["low_level", "slowfast_r50", "alexnet", "precomputed"])
+    assert versions(["alexnet", "clip"])["transformers"] == "1.2.3"
+    assert versions(["checkpoint"]) == versions() | {"transformers": "1.2.3"}
+    missing.add("transformers")
+    assert versions(["clip"]) == versions()
 
 
 def test_means_of_spaces_are_over_predicted_voxels():

@@ -1,9 +1,10 @@
 """The stage that writes down what was done, for the report and for people who read JSON."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, traits
 
 from cinebold.bold.maps import map_values
+from cinebold.features.registry import extractor_class
 from cinebold.files import read_json, write_json
 from workflows.interfaces.base import StageInputSpec, StageInterface
 from workflows.interfaces.sinks import maps_by_statistic
@@ -93,7 +95,7 @@ class SummariseParticipant(StageInterface):
             "folds": _folds(fit["diagnostics"], designs, analysis),
             "q": analysis.encoding.q,
             "warnings": warnings,
-            "versions": {**versions(), **analysis.input_versions},
+            "versions": {**versions(space.extractor for space in analysis.spaces), **analysis.input_versions},
         }
         return {"summary": str(write_json(folder / "desc-summary_report.json", content))}
 
@@ -103,9 +105,16 @@ def _delays(diagnostics: Mapping[str, Any]) -> list[int]:
     return diagnostics.get("delays_volumes", diagnostics.get("ridge", {}).get("delays_volumes", []))
 
 
-def versions() -> dict[str, str]:
-    """The versions of what computed."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}}
+def versions(extractors: Iterable[str] = ()) -> dict[str, str]:
+    """The versions of what computed; of transformers where one of `extractors` uses it and it is installed.
+
+    Features may have been stored by an analysis whose machine had the library, and this one needs it no more.
+    """
+    known = {"python": platform.python_version(), **{name: version(name) for name in _VERSIONED}}
+    if any(hasattr(extractor_class(name), "hub_name") for name in extractors):
+        with suppress(PackageNotFoundError):
+            known["transformers"] = version("transformers")
+    return known
 
 
 def _spread(values: np.ndarray) -> dict[str, float | None]:
