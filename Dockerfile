@@ -9,7 +9,8 @@ ARG CONSTRAINTS=constraints-cpu.txt
 # The dependencies first: they change less often than the program.
 COPY pyproject.toml constraints-cpu.txt /src/
 RUN cd /src && python3 -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-        print(*p['dependencies'], *p['optional-dependencies']['validate'], sep='\n')" > requirements.txt \
+        extras = p['optional-dependencies']; \
+        print(*p['dependencies'], *extras['validate'], *extras['transformers'], sep='\n')" > requirements.txt \
     && /opt/cinebold/bin/pip install --no-cache-dir -q -c ${CONSTRAINTS} -r requirements.txt
 COPY . /src
 RUN cd /src && /opt/cinebold/bin/pip install --no-cache-dir -q --no-deps . \
@@ -31,5 +32,5 @@ LABEL org.opencontainers.image.title=cinebold \
       org.opencontainers.image.version=${VERSION}
 USER cinebold
 WORKDIR /tmp
-RUN cinebold --version && python3 -c "import bids_app.run, workflows.base"
+RUN cinebold --version && python3 -c "import bids_app.run, workflows.base, transformers"
 ENTRYPOINT ["cinebold"]
