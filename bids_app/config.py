@@ -92,6 +92,7 @@ class Settings(FrozenModel):
     trim: Trim | None = None
     responses: Literal["volumes", "clips"] | None = None
     clip_method: ClipMethod | None = None
+    betas: str | None = None
     max_fd: Millimetres | None = None
     min_volumes: Volumes | None = None
     delays: DelaysS | None = None

@@ -38,7 +38,7 @@ def confounds_files(bold: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def extra_confounds_of(pattern: str, entities: Mapping[str, str]) -> Path:
+def file_of_run(pattern: str, entities: Mapping[str, str], option: str) -> Path:
     """The one file that a pattern means for a run.
 
     Parameters
@@ -46,6 +46,7 @@ def extra_confounds_of(pattern: str, entities: Mapping[str, str]) -> Path:
     pattern : a path in which `{sub}`, `{ses}`, `{task}`, `{run}` and other entities stand for the run's, and `*` for
         anything
     entities : of the run
+    option : where the pattern was given, for messages
 
     Raises
     ------
@@ -55,7 +56,7 @@ def extra_confounds_of(pattern: str, entities: Mapping[str, str]) -> Path:
     unknown = [name for name in _PLACEHOLDER.findall(pattern) if name not in values]
     if unknown:
         raise InputError(
-            f"--extra-confounds has {{{unknown[0]}}}, which is no entity of this run; it has "
+            f"{option} has {{{unknown[0]}}}, which is no entity of this run; it has "
             f"{', '.join(f'{{{key}}}' for key in entities)}."
         )
     path = Path(_PLACEHOLDER.sub(lambda match: values[match[1]], pattern))
@@ -66,8 +67,8 @@ def extra_confounds_of(pattern: str, entities: Mapping[str, str]) -> Path:
     if len(found) != 1:
         names = f" ({', '.join(one.name for one in found)})" if found else ""
         raise InputError(
-            f"--extra-confounds needs one table for each run, and {len(found)} files fit {path}{names}; add the table, "
-            "or correct the pattern."
+            f"{option} needs one file for each run, and {len(found)} files fit {path}{names}; add the file, or "
+            "correct the pattern."
         )
     return found[0]
 

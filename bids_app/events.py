@@ -95,6 +95,28 @@ def read_stimulus_map(path: str | Path) -> tuple[MappedEvent, ...]:
     return tuple(mapped)
 
 
+def read_beta_rows(path: str | Path) -> tuple[Event, ...]:
+    """The rows of a table of responses that were made elsewhere: a row a map, in their order.
+
+    `stim_file` is needed; `onset` and `duration` are read where they are, else a row's number stands for its time.
+
+    Raises
+    ------
+    InputError : no table, no column stim_file, or a number that is none.
+    """
+    path = Path(path)
+    return tuple(
+        Event(
+            line,
+            float(number) if (onset_s := _seconds(path, line, "onset", row)) is None else onset_s,
+            _seconds(path, line, "duration", row),
+            row.get("stim_file"),
+            _seconds(path, line, "clip_start", row) or 0.0,
+        )
+        for number, (line, row) in enumerate(_read_table(path, required=("stim_file",)))
+    )
+
+
 def events_of_run(mapped: Iterable[MappedEvent], entities: Mapping[str, str]) -> tuple[Event, ...]:
     """The rows of a stimulus map that belong to the run with these entities."""
     return tuple(

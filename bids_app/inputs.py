@@ -66,6 +66,7 @@ def collect_participant(
     stimulus_map: str | Path | None = None,
     mask_kind: str = "gm",
     extra_confounds: str | None = None,
+    betas: str | None = None,
     database_dir: str | Path | None = None,
 ) -> ParticipantInputs:
     """Everything that belongs to one participant's runs.
@@ -74,7 +75,8 @@ def collect_participant(
     ----------
     participant : label without "sub-".
     mask_kind : "gm" asks for the grey matter map of volumes; "brain" or the path of an image do not.
-    extra_confounds : pattern of the runs' further tables, see `confounds_files.extra_confounds_of`.
+    extra_confounds : pattern of the runs' further tables, see `confounds_files.file_of_run`.
+    betas : pattern of the runs' responses of clips, see `beta_files.betas_of_run`; None: they are made of the series.
     database_dir : see `layouts.index_files`.
 
     Raises
@@ -108,7 +110,7 @@ def collect_participant(
         return ParticipantInputs(participant, (), problems=(problem,))
 
     showings = Showings(bids_dir, raw, mapped, search)
-    source = RunSource(fmriprep_dir, derived, showings, mask_kind == "gm", extra_confounds)
+    source = RunSource(fmriprep_dir, derived, showings, mask_kind == "gm", extra_confounds, betas)
     candidates = sorted(groups.values(), key=lambda files: _run_order(files[0]))
     left_out, remark = _tasks_to_leave_out([files[0] for files in candidates], showings, selection)
     warnings = [*_unmatched(groups, raw, derived, selection), *remark]

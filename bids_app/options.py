@@ -185,6 +185,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("clip_method", "how a clip's response is estimated: each in a model of its own (lss), all in one (lsa), all "
            "in one and shrunk (ridge-lsa), or as the mean of a window after its onset (fir)", ANALYSIS,
            choices=("lss", "lsa", "ridge-lsa", "fir")),
+    Option("betas", "responses of clips that were made elsewhere, one file for each run with a map a presentation: a "
+           "path in which {sub}, {ses}, {task} and {run} stand for the run's; a table of the same name (.tsv) names "
+           "the clips in its column stim_file", ANALYSIS, metavar="PATTERN"),
     Option("delays", "delays of the finite impulse response in seconds", ANALYSIS, kind=float, many=True,
            metavar="S", default="the volumes from about 2 to about 8 s"),
     Option("hrf", "a canonical haemodynamic response that the features are convolved with, in place of delays",

@@ -111,6 +111,7 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
                 stimulus_map=settings.stimulus_map,
                 mask_kind=recipe.bold.mask,
                 extra_confounds=recipe.bold.extra_confounds,
+                betas=recipe.clips.betas,
                 database_dir=settings.bids_database_dir,
             )
         except InputError as error:

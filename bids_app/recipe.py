@@ -80,7 +80,9 @@ class Recipe(FrozenModel):
     @property
     def feature_spaces(self) -> tuple[FeatureSpace, ...]:
         """The feature spaces, as the workflows take them."""
-        return tuple(FeatureSpace(t.space, t.extractor, dict(t.parameters), t.store_dtype) for t in self.features)
+        return tuple(
+            FeatureSpace(t.space, t.extractor, dict(t.parameters), t.store_dtype) for t in self.features
+        )
 
     @property
     def bold_preparation(self) -> BoldPreparation:
@@ -183,6 +185,7 @@ _OVERRIDES = {
     ("bold", "mask"): "mask",
     ("bold", "responses"): "responses",
     ("clips", "method"): "clip_method",
+    ("clips", "betas"): "betas",
     ("bold", "resolution_mm"): "resolution",
     ("bold", "confounds"): "nuisance_regressors",
     ("bold", "high_pass_hz"): "high_pass",
@@ -237,6 +240,8 @@ def resolve_recipe(settings: Settings) -> Recipe:
         if value is not None:
             _drop_what_belonged(content, table, key, value)
             content[table][key] = value
+    if settings.betas is not None:
+        content["bold"]["responses"] = "clips"
     content["name"] = settings.model_label or "-".join(settings.features or (recipe.name,)).replace("_", "")
     if settings.features is not None:
         content["features"] = [
@@ -256,6 +261,8 @@ def resolve_recipe(settings: Settings) -> Recipe:
             raise SettingError(f"--mask: expected gm, brain, none or the path of an image, found {mask!r}")
         content["bold"]["mask"] = str(path)
     content["bold"] |= confounds_files(content["bold"])
+    if content["clips"]["betas"] is not None:
+        content["clips"]["betas"] = os.path.abspath(Path(content["clips"]["betas"]).expanduser())
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:

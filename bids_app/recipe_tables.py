@@ -135,6 +135,7 @@ class ClipsTable(FrozenModel):
     window_s: tuple[Seconds, Seconds] = (4.0, 8.0)
     standardise: bool = True
     average: bool = False
+    betas: str | None = None
 
     @field_validator("window_s")
     @classmethod

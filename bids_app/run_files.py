@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bids_app.confounds_files import extra_confounds_of
+from bids_app.beta_files import betas_of_run
+from bids_app.confounds_files import file_of_run
 from bids_app.layouts import IMAGE_EXTENSIONS, BidsFile, inherited, only, run_label
 from bids_app.showings import Showings
 from bids_app.sidecars import ImageHeader, check_content, read_header, read_sidecar, read_timing
@@ -38,7 +39,8 @@ class RunSource:
     derived: tuple[BidsFile, ...]
     showings: Showings
     needs_grey_matter: bool
-    extra_confounds: str | None = None  #: a pattern, see `extra_confounds_of`
+    extra_confounds: str | None = None  #: a pattern, see `file_of_run`
+    betas: str | None = None  #: a pattern; responses of clips that were made elsewhere
 
     def run(self, bold: BidsFile) -> tuple[Run, tuple[str, ...]]:
         """The run of a preprocessed BOLD image, of two hemispheres given one of them, and warnings.
@@ -47,7 +49,8 @@ class RunSource:
         ------
         InputError : what is missing or wrong, the first thing found.
         """
-        shown = self.showings.of_run(bold)
+        betas = None if self.betas is None else betas_of_run(self.betas, bold, self.showings)
+        shown = self.showings.of_run(bold) if betas is None else betas.shown
         parts = surface_parts(bold, self.derived) if is_surface_series(bold) else self._volume_parts(bold)
         if parts.n_volumes < 2:
             raise InputError(
@@ -57,7 +60,7 @@ class RunSource:
         extra = (
             None
             if self.extra_confounds is None
-            else extra_confounds_of(self.extra_confounds, bold.run_entities)
+            else file_of_run(self.extra_confounds, bold.run_entities, "--extra-confounds")
         )
         folder = self.showings.raw_folder(bold)
         raw_jsons = [
@@ -76,6 +79,7 @@ class RunSource:
         raw_inputs = [] if shown.events is None else [shown.events]
         raw_inputs += [Path(presentation.film) for presentation in shown.presentations]
         raw_inputs += [] if extra is None else [extra]
+        raw_inputs += [] if betas is None else [betas.path]
         run = Run(
             label=run_label(bold),
             entities={
@@ -93,6 +97,8 @@ class RunSource:
             events=None if shown.events is None else str(shown.events),
             extra_confounds=None if extra is None else str(extra),
             other_events_s=shown.other_events_s,
+            betas=None if betas is None else str(betas.path),
+            beta_rows=() if betas is None else betas.rows,
             sources=(
                 *_bids_uris("fmriprep", self.fmriprep_dir, [file.path for file in inputs]),
                 *_bids_uris("raw", self.showings.bids_dir, raw_inputs),

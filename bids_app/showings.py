@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bids_app.events import Event, MappedEvent, events_of_run, kind_of_stimulus, read_events
+from bids_app.events import (
+    Event,
+    MappedEvent,
+    events_of_run,
+    kind_of_stimulus,
+    read_beta_rows,
+    read_events,
+)
 from bids_app.layouts import BidsFile, inherited, only
 from bids_app.stimuli import FilmSearch
 from cinebold.errors import InputError
@@ -60,6 +67,19 @@ class Showings:
             if kind_of_stimulus(event.stim_file) != "film"
         )
         return RunShowings(presentations, path, warnings, others)
+
+    def of_beta_rows(self, path: Path) -> tuple[RunShowings, tuple[int, ...]]:
+        """The showings of a table of responses that were made elsewhere, and which of its rows they are."""
+        shown, rows, warnings = [], [], []
+        events = read_beta_rows(path)
+        for row, event in enumerate(events):
+            presentations, remarks = self.search.presentations([event])
+            shown.extend(presentations)
+            rows.extend([row] * len(presentations))
+            warnings.extend(remarks)
+        if not _names_film(events):
+            raise InputError(f"no row of {path} names a film in the column stim_file; correct the table.")
+        return RunShowings(tuple(shown), path, tuple(dict.fromkeys(warnings))), tuple(rows)
 
     def tasks_without_film(self, runs: Sequence[BidsFile]) -> set[str]:
         """Tasks, such as rest, in whose runs no film is shown, while films are shown in other tasks.

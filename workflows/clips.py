@@ -1,8 +1,10 @@
 """The part of a participant's graph that turns volumes into one response a clip; nothing where volumes are fitted."""
 
+from typing import Any
+
 from nipype.pipeline import engine as pe
 
-from workflows.interfaces.clips import CombineClips, EstimateClipResponses
+from workflows.interfaces.clips import CombineClips, EstimateClipResponses, ReadClipResponses
 from workflows.specifications import ParticipantAnalysis, Run, to_json
 
 
@@ -10,7 +12,7 @@ def add_clip_responses(
     workflow: pe.Workflow, analysis: ParticipantAnalysis, run: Run, prepare: pe.Node
 ) -> pe.Node:
     """The node whose `responses` are fitted: the run's volumes, or its clips."""
-    if analysis.bold.clips is None:
+    if analysis.bold.clips is None or run.betas is not None:
         return prepare
     label = "".join(c if c.isalnum() else "_" for c in run.label)
     estimate = pe.Node(
@@ -21,6 +23,19 @@ def add_clip_responses(
     fields = [(name, name) for name in ("responses", "keep", "nuisance")]
     workflow.connect([(prepare, estimate, fields)])
     return estimate
+
+
+def read_betas_node(analysis: ParticipantAnalysis, run: Run, memory_mb: int, **resources: Any) -> pe.Node:
+    """The node that stands in for the preparation of a run whose responses were made elsewhere."""
+    return pe.Node(
+        ReadClipResponses(
+            betas=run.betas,
+            run_json=to_json(run),
+            interpolation=analysis.bold.interpolation,
+            memory_mb=memory_mb,
+        ),
+        **resources,
+    )
 
 
 def combine_clips(

@@ -9,7 +9,7 @@ from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline import engine as pe
 
 from cinebold.encoding.estimators import ON_DEVICE
-from workflows.clips import add_clip_responses, combine_clips
+from workflows.clips import add_clip_responses, combine_clips, read_betas_node
 from workflows.interfaces.bold import DefineTargets, PrepareResponses
 from workflows.interfaces.design import BuildDesign
 from workflows.interfaces.encoding import FitEncodingModel
@@ -132,22 +132,25 @@ def _run_nodes(
     """The two nodes of a run: its responses and its design."""
     label = "".join(c if c.isalnum() else "_" for c in run.label)
     needed_gb = bounded(preparation_gb(run, analysis.bold), hardware)
-    prepare = pe.Node(
-        PrepareResponses(
-            bold=run.bold,
-            **({"bold_right": run.bold_right} if run.bold_right else {}),
-            **({"brain_mask": run.brain_mask} if run.brain_mask else {}),
-            confounds=run.confounds,
-            **({"extra_confounds": run.extra_confounds} if run.extra_confounds else {}),
-            run_json=to_json(run),
-            preparation_json=to_json(analysis.bold),
-            memory_mb=int(1024 * needed_gb),
-            num_threads=threads,
-        ),
-        name=f"prepare_{label}",
-        n_procs=threads,
-        mem_gb=needed_gb,
-    )
+    resources = {"name": f"prepare_{label}", "n_procs": threads, "mem_gb": needed_gb}
+    memory_mb = int(1024 * needed_gb)
+    if run.betas is not None:
+        prepare = read_betas_node(analysis, run, memory_mb, **resources)
+    else:
+        prepare = pe.Node(
+            PrepareResponses(
+                bold=run.bold,
+                **({"bold_right": run.bold_right} if run.bold_right else {}),
+                **({"brain_mask": run.brain_mask} if run.brain_mask else {}),
+                confounds=run.confounds,
+                **({"extra_confounds": run.extra_confounds} if run.extra_confounds else {}),
+                run_json=to_json(run),
+                preparation_json=to_json(analysis.bold),
+                memory_mb=memory_mb,
+                num_threads=threads,
+            ),
+            **resources,
+        )
     films = films_of(run)
     paths = {p.film_name: p.film for p in run.presentations}
     features = pe.Node(Merge(len(films)), name=f"features_{label}", run_without_submitting=True)

@@ -115,6 +115,8 @@ class Run:
     extra_confounds: str | None = None  #: a further table of regressors
     #: (onset, duration) in seconds of events that show no film: a regressor of no interest beside clips
     other_events_s: tuple[tuple[float, float], ...] = ()
+    betas: str | None = None  #: responses of clips that were made elsewhere, a map a row of their table
+    beta_rows: tuple[int, ...] = ()  #: the map of each presentation
     sources: tuple[str, ...] = ()  #: BIDS URIs of the inputs
     design_prefix: str = ""  #: what the names of the run's own outputs start with
 

@@ -17,7 +17,7 @@ from skeletons import (
 
 from bids_app.cli import main
 from bids_app.config import load_settings
-from bids_app.confounds_files import extra_confounds_of
+from bids_app.confounds_files import file_of_run
 from bids_app.exit_codes import DONE, INVALID_INPUT, NOTHING_TO_DO, SOME_FAILED, USAGE
 from bids_app.plans import make_plan
 from bids_app.recipe import load_recipe, recipe_toml, resolve_recipe
@@ -222,17 +222,20 @@ def test_further_regressors_of_each_run(dirs, tmp_path):
     assert "0 files fit" in plan_of(dirs, extra_confounds=str(tmp_path)).problems["sub-01"]
     next(tmp_path.glob("sub-01/physio/*run-2*")).unlink()
     problem = plan_of(dirs, extra_confounds=pattern).problems["sub-01"]
-    assert "task-movie_run-2: --extra-confounds needs one table for each run, and 0 files fit" in problem
+    assert "task-movie_run-2: --extra-confounds needs one file for each run, and 0 files fit" in problem
 
 
 def test_a_pattern_means_one_file(tmp_path):
     entities = {"sub": "01", "task": "movie"}
     for name in ("sub-01_a.tsv", "sub-01_b.tsv"):
         write_text(tmp_path / name, "x")
-    assert extra_confounds_of(str(tmp_path / "sub-{sub}_a.tsv"), entities) == tmp_path / "sub-01_a.tsv"
+    assert (
+        file_of_run(str(tmp_path / "sub-{sub}_a.tsv"), entities, "--extra-confounds")
+        == tmp_path / "sub-01_a.tsv"
+    )
     with pytest.raises(InputError, match=r"2 files fit .* \(sub-01_a.tsv, sub-01_b.tsv\)"):
-        extra_confounds_of(str(tmp_path / "sub-{sub}_*.tsv"), entities)
+        file_of_run(str(tmp_path / "sub-{sub}_*.tsv"), entities, "--extra-confounds")
     with pytest.raises(
         InputError, match=r"has \{run\}, which is no entity of this run; it has \{sub\}, \{task\}"
     ):
-        extra_confounds_of(str(tmp_path / "sub-{sub}_run-{run}.tsv"), entities)
+        file_of_run(str(tmp_path / "sub-{sub}_run-{run}.tsv"), entities, "--extra-confounds")

@@ -39,8 +39,7 @@ def dry_run(dataset, *options, level="participant"):
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_can_be_planned(dataset, name, capsys):
-    level = "stimuli" if name == "bmd-s3d" else "participant"
-    assert dry_run(dataset, "--recipe", name, level=level) == 0
+    assert dry_run(dataset, "--recipe", name) == 0
     said = capsys.readouterr().out
     assert f"recipe {name}" in said and "to compute" in said
     assert not (dataset / "out").exists()
@@ -88,13 +87,21 @@ def test_wen_2018():
     assert plain == EncodingSettings(pca=0.99, n_permutations=10_000, permutation_scheme="block")
 
 
-def test_bold_moments_s3d(dataset, capsys):
+def test_bold_moments_s3d():
     recipe = resolved("bmd-s3d")
     assert recipe.features[0].parameters == {"layer": "bmd", "frames": 14, "whole_clip": True}
-    assert (recipe.encoding.estimator, recipe.design.pca, recipe.design.delays_s) == ("ols", 100, (0.0,))
-    for level in ("participant", "group"):
-        assert dry_run(dataset, "--recipe", "bmd-s3d", level=level) == 2
-        assert "models one response a clip" in capsys.readouterr().err
+    assert (recipe.encoding.estimator, recipe.design.pca, recipe.delays_s(1.75)) == ("ols", 100, (0.0,))
+    clips = recipe.bold_preparation.clips
+    assert clips is not None and clips.model.method == "lss" and clips.average
+    assert resolved("bmd-s3d", clip_method="fir").bold_preparation.clips.model.method == "fir"
+
+
+def test_what_belongs_to_clips_is_refused_for_volumes():
+    assert resolved("motion-energy").bold_preparation.clips is None
+    with pytest.raises(SettingError, match="belongs to responses = clips"):
+        resolved("motion-energy", clip_method="lsa")
+    with pytest.raises(SettingError, match="leave the design's delays and hrf out"):
+        resolved("bmd-s3d", hrf="glover")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from cinebold.features.feature_files import read_features
 from cinebold.files import read_json, write_json, write_text
 from cinebold.simulate.confounds import make_confounds, read_table, write_confounds
 from cinebold.simulate.films import make_film
@@ -250,3 +251,29 @@ def test_responses_of_clips_give_back_what_was_planted(short_clips, tmp_path, ci
     assert summary["bold"]["clips"]["model"]["method"] == "lss"
     assert summary["delays_s"] == [0.0]
     check_validator(short_clips.bids, out)
+
+
+def test_responses_that_were_made_elsewhere_are_fitted(short_clips, tmp_path, cinebold):
+    out, rng = tmp_path / "out", np.random.default_rng(3)
+    shutil.copytree(short_clips.out / "stimuli", out / "stimuli")
+    regions = planted_regions(short_clips.bids)
+    affine = nib.load(only(short_clips.out, "sub-01_*_stat-r_statmap.nii.gz")).affine
+    for events in sorted((short_clips.bids / "sub-01").rglob("*_events.tsv")):
+        rows = [line.split("\t") for line in events.read_text().splitlines()[1:]]
+        betas = rng.standard_normal((*regions.shape, len(rows))).astype(np.float32)
+        for number, row in enumerate(rows):
+            if row[2] != "n/a":
+                features = read_features(out / "stimuli" / f"{row[2]}_desc-lowlevel_features.h5")
+                betas[regions == REGIONS["occipital"], number] += 0.05 * features.values[:, 0].mean()
+        stem = events.name.removesuffix("_events.tsv")
+        write_text(tmp_path / f"{stem}_betas.tsv", "\n".join(["stim_file", *(row[2] for row in rows)]) + "\n")
+        nib.save(nib.Nifti1Image(betas, affine), tmp_path / f"{stem}_betas.nii.gz")
+    analyse(
+        cinebold, short_clips.bids, out, "participant", "--features", "low_level",
+        "--betas", tmp_path / "sub-{sub}_ses-{ses}_task-{task}_run-{run}_betas.nii.gz",
+        "--cross-validation", "leave-one-stimulus-out", "--permutations", "0",
+    )  # fmt: skip
+    r = read_map(only(out, "sub-01_*_stat-r_statmap.nii.gz"))
+    found, elsewhere = (r[np.isfinite(r) & (regions == index)] for index in (REGIONS["occipital"], ELSEWHERE))
+    assert found.mean() > 0.3
+    assert abs(elsewhere.mean()) < 0.03

@@ -8,10 +8,15 @@ from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, Tr
 
 from cinebold.bold.clip_responses import clip_regressors, clip_responses
 from cinebold.bold.clip_standardisation import average_repeats, standardise_sessions
+from cinebold.bold.confounds import Confounds
+from cinebold.bold.maps import load_geometry
+from cinebold.bold.preparation import prepare_responses
+from cinebold.bold.series import source_of
 from cinebold.design.alignment import volume_times_s
 from cinebold.design.clip_design import averaged_design
 from cinebold.design.run_design import RunDesign
 from cinebold.encoding.settings import CrossValidation
+from cinebold.files import write_json
 from workflows.interfaces.base import StageInputSpec, StageInterface
 from workflows.specifications import ClipPreparation, Run, from_json
 
@@ -52,6 +57,51 @@ class EstimateClipResponses(StageInterface):
         responses = clip_responses(series, regressors, nuisance, np.load(inputs.keep), model, onsets_s)
         np.save(folder / "responses.npy", responses)
         return {"responses": str(folder / "responses.npy")}
+
+
+class _ReadInputSpec(StageInputSpec):
+    betas = File(exists=True, mandatory=True, desc="a map a row of its table")
+    mask = File(exists=True, mandatory=True, desc="a Geometry")
+    run_json = traits.Str(mandatory=True, desc="a Run")
+    interpolation = traits.Str("linear", usedefault=True)
+    memory_mb = traits.Int(1000, usedefault=True, nohash=True)
+
+
+class _ReadOutputSpec(TraitedSpec):
+    responses = File(exists=True, desc="(n_presentations, n_targets) float32")
+    keep = File(exists=True, desc="all True")
+    nuisance = File(exists=True, desc="no column")
+    summary = File(exists=True)
+
+
+class ReadClipResponses(StageInterface):
+    """Responses of clips that were made elsewhere: masked and resampled, nothing else."""
+
+    input_spec = _ReadInputSpec
+    output_spec = _ReadOutputSpec
+
+    def compute(self, folder: Path) -> dict[str, Any]:
+        """See the class."""
+        inputs = self.inputs
+        rows = list(from_json(Run, inputs.run_json).beta_rows)
+        source = source_of(inputs.betas, load_geometry(inputs.mask), interpolation=inputs.interpolation)
+        untouched = Confounds(np.empty((source.n_volumes, 0)), (), np.ones(source.n_volumes, bool), "none")
+        summary = prepare_responses(
+            source,
+            untouched,
+            tr_s=1.0,
+            high_pass_hz=None,
+            out_npy=folder / "all.npy",
+            memory_mb=inputs.memory_mb,
+            standardise=False,
+        )
+        np.save(folder / "responses.npy", np.load(folder / "all.npy", mmap_mode="r")[rows])
+        (folder / "all.npy").unlink()
+        np.save(folder / "keep.npy", np.ones(len(rows), bool))
+        np.save(folder / "nuisance.npy", np.empty((len(rows), 0)))
+        write_json(folder / "summary.json", summary | {"betas": Path(inputs.betas).name})
+        endings = {"responses": ".npy", "keep": ".npy", "nuisance": ".npy", "summary": ".json"}
+        return {name: str(folder / f"{name}{ending}") for name, ending in endings.items()}
 
 
 class _CombineInputSpec(StageInputSpec):
