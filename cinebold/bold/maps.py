@@ -25,6 +25,14 @@ def map_files(path: str | Path) -> list[str]:
     return [str(hemisphere_path(path, hemisphere)) for hemisphere in HEMISPHERES]
 
 
+def targets_name_of(path: str | Path) -> str:
+    """What the targets of a map are called, in the plural, from the name of its file."""
+    kinds = (SurfaceGeometry, CiftiGeometry)
+    return next(
+        (k.targets_name for k in kinds if str(path).endswith(k.map_extension)), VolumeGeometry.targets_name
+    )
+
+
 def load_geometry(path: str | Path) -> Geometry:
     """What `Geometry.save` wrote."""
     import nibabel

@@ -17,6 +17,7 @@ def score_histogram(
     significant: np.ndarray | None = None,
     significant_label: str = "significant",
     null_values: np.ndarray | None = None,
+    noun: str = "voxels",
 ) -> Path:
     """How a score is distributed over voxels, on a logarithmic count axis so that the tail can be seen.
 
@@ -25,6 +26,7 @@ def score_histogram(
     values : (n_targets,) scores; NaN is left out
     significant : (n_targets,) bool, drawn in the second colour on top of all
     null_values : scores that chance alone gives, any number; drawn as a line scaled to the number of voxels
+    noun : what the targets are called
     """
     values = np.asarray(values, dtype=float).ravel()
     finite = np.isfinite(values)
@@ -33,9 +35,9 @@ def score_histogram(
         axes = figure.add_axes((0.135, 0.175, 0.835, 0.7))
         axes.set_title(title, pad=9)
         axes.set_xlabel(xlabel)
-        axes.set_ylabel("number of voxels")
+        axes.set_ylabel(f"number of {noun}")
         if not shown.size:
-            _say(axes, "no voxel has a value")
+            _say(axes, f"none of the {noun} has a value")
             return Path(out_png)
         low, high = float(shown.min()), float(shown.max())
         if null_values is not None and np.size(null_values):
@@ -45,7 +47,7 @@ def score_histogram(
         edges = np.linspace(low, high, 61)
         counts, _ = np.histogram(shown, edges)
         axes.stairs(
-            counts, edges, fill=True, color="#b9c4ce", label=f"all {shown.size:,} voxels", baseline=0.5
+            counts, edges, fill=True, color="#b9c4ce", label=f"all {shown.size:,} {noun}", baseline=0.5
         )
         if significant is not None and np.any(significant):
             chosen = values[finite & np.asarray(significant, dtype=bool).ravel()]
@@ -78,6 +80,7 @@ def alpha_histogram(
     *,
     title: str = "Chosen regularisation",
     unit: str = "unit-free",
+    noun: str = "voxels",
 ) -> Path:
     """How often each alpha of the grid was chosen; the two ends of the grid are hatched in the second colour.
 
@@ -86,6 +89,7 @@ def alpha_histogram(
     alphas : (n_targets,) chosen values; NaN is left out
     grid : the values to choose from; empty: the distinct values of `alphas`
     unit : what alphas are in
+    noun : what the targets are called
     """
     alphas = np.asarray(alphas, dtype=float).ravel()
     alphas = alphas[np.isfinite(alphas)]
@@ -93,10 +97,10 @@ def alpha_histogram(
     with drawing(out_png, 6.2, 3.1) as figure:
         axes = figure.add_axes((0.135, 0.19, 0.835, 0.685))
         axes.set_title(title, pad=9)
-        axes.set_ylabel("share of voxels (%)")
+        axes.set_ylabel(f"share of {noun} (%)")
         axes.set_xlabel(f"alpha ({unit}; stronger regularisation to the right)")
         if not alphas.size or not steps.size:
-            _say(axes, "no voxel has a chosen alpha")
+            _say(axes, f"none of the {noun} has a chosen alpha")
             return Path(out_png)
         nearest = np.abs(_log10(alphas)[:, None] - _log10(steps)[None, :]).argmin(axis=1)
         share = 100.0 * np.bincount(nearest, minlength=steps.size) / alphas.size

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cinebold.bold.maps import map_values
+from cinebold.bold.maps import map_values, targets_name_of
 from cinebold.plotting.curves import score_histogram
 from cinebold.plotting.figure_set import FigureSet
-from cinebold.plotting.participant_figures import below, map_top
-from cinebold.plotting.slices import statmap_slices
+from cinebold.plotting.slices import below, map_top, statmap_slices
 from cinebold.plotting.surface import statmap_surface
 
 
@@ -37,7 +36,8 @@ def draw_group_figures(
 
     Returns the files written, the list last.
     """
-    figures = FigureSet(out_prefix)
+    noun = {"noun": targets_name_of(maps.get("r", ""))}
+    figures = FigureSet(out_prefix, options_of={score_histogram: noun})
     with figures.attempt("rslices", "rsurface", "rhist", "qslices"):
         _draw_mean_r(figures, maps, n_participants, q)
     with figures.attempt("tslices", "tsurface"):

@@ -19,16 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from cinebold.bold.maps import map_values
-from cinebold.design.loadings import with_fixed_sign
-from cinebold.plotting.curves import alpha_histogram, delay_profile, score_histogram
+from cinebold.bold.maps import map_values, targets_name_of
+from cinebold.plotting.curves import alpha_histogram, score_histogram
 from cinebold.plotting.design import design_figure, stretches
 from cinebold.plotting.figure_set import FigureSet
 from cinebold.plotting.meshes import surface_facts
-from cinebold.plotting.slices import statmap_slices
+from cinebold.plotting.model_figures import draw_delays, draw_word_clouds, load_model_if_there
+from cinebold.plotting.slices import below, map_top, statmap_slices
 from cinebold.plotting.space_figures import draw_space_figures
 from cinebold.plotting.surface import statmap_surface
-from cinebold.plotting.words import wordcloud_figure, worth_reading
 
 _NO_TEST = "no permutation test was run"
 _NO_REPEAT = "no film was shown in two runs for ten volumes or more without another film in their design"
@@ -67,7 +66,9 @@ def draw_participant_figures(
 
     Returns the files written, the list last.
     """
-    figures = FigureSet(out_prefix, options_of={statmap_surface: {"meshes": meshes}})
+    noun = {"noun": targets_name_of(maps.get("r", ""))}
+    options = {statmap_surface: {"meshes": meshes}, score_histogram: noun, alpha_histogram: noun}
+    figures = FigureSet(out_prefix, options_of=options)
     with figures.attempt("rslices", "rsurface", "rhist", "qslices"):
         _draw_r(figures, maps, q)
     for key, statistic, title, unit, why_absent in (
@@ -88,7 +89,7 @@ def draw_participant_figures(
     draw_space_figures(figures, maps, spaces, diagnostics or {}, q)
     model, runs = None, []
     with figures.attempt("delays"):
-        model = _load_model(model_prefix)
+        model = load_model_if_there(model_prefix)
     with figures.attempt("design1"):
         runs = _load_designs(designs)
         _draw_designs(figures, runs, model, film_names or {})
@@ -96,8 +97,8 @@ def draw_participant_figures(
         _draw_alphas(figures, maps, alphas, (diagnostics or {}).get("alpha_unit", "relative"))
     if model is not None:
         with figures.attempt("delays"):
-            _draw_delays(figures, model, maps, q)
-        _draw_word_clouds(figures, model, n_word_clouds)
+            draw_delays(figures, model, maps, q)
+        draw_word_clouds(figures, model, n_word_clouds)
     elif "delays" not in figures.not_made:
         figures.skip("delays", "the fitted model is not there")
     return figures.finish()
@@ -217,87 +218,6 @@ def _shown_columns(features: np.ndarray, names: Sequence[str], space: str, model
         return features[:, :_CURVES], list(names[:_CURVES])
     shown = reducer.scores(features)[:, :_CURVES]
     return shown, [f"PC {i:02d}" for i in range(shown.shape[1])]
-
-
-def _draw_delays(figures: FigureSet, model: Any, maps: Mapping[str, str | Path], q: float) -> None:
-    """Weights over delays in the voxels that the model predicts; elsewhere they are noise."""
-    spaces = list(model.weights)
-    if not spaces:
-        figures.skip("delays", "a network has no weights over delays")
-        return
-    if len(model.delays) < 2:
-        how = f"the response {model.hrf}" if model.hrf != "none" else "one delay only"
-        figures.skip("delays", f"the model has {how}")
-        return
-    delays_s = [delay * model.tr_s for delay in model.delays]
-    n_targets = model.weights[spaces[0]].shape[-1]
-    chosen, where = np.ones(n_targets, dtype=bool), "all voxels"
-    if "r" in maps and model.mask is not None:
-        mask = np.asarray(model.mask, dtype=bool)
-        r = map_values(maps["r"])[mask]
-        significant = below(maps["q"], q)[mask] if "q" in maps else np.zeros(n_targets, dtype=bool)
-        if significant.sum() >= 10:
-            chosen, where = significant, f"{int(significant.sum()):,} voxels with q < {q:g}"
-        elif np.isfinite(r).any():
-            chosen, where = r >= np.nanquantile(r, 0.95), "the 5 % of voxels with the highest r"
-    rms = np.array(
-        [
-            np.sqrt(np.nanmean(np.square(weights[..., chosen]), axis=(0, 2)))
-            for weights in model.weights.values()
-        ]
-    )
-    peaks = {
-        space: delays_s[int(np.argmax(profile))]
-        for space, profile in zip(spaces, np.nan_to_num(rms), strict=True)
-    }
-    figures.draw(
-        "delays",
-        delay_profile,
-        rms,
-        delays_s,
-        facts={"where": where, "peak_s": peaks},
-        spaces=spaces,
-        title=f"Weights over delays: {where}",
-    )
-
-
-def _draw_word_clouds(figures: FigureSet, model: Any, n_word_clouds: int) -> None:
-    for space, reducer in model.reducers.items():
-        names = model.names.get(space, ())
-        if reducer.components is None:
-            figures.skip(f"loadings{space}00", "there was no PCA, so the columns are the features themselves")
-        elif not worth_reading(names):
-            figures.skip(f"loadings{space}00", "the columns have no names worth reading")
-        else:
-            for k, component in enumerate(with_fixed_sign(reducer.components)[:n_word_clouds]):
-                share = float(reducer.explained_variance_ratio[k])
-                figures.draw(
-                    f"loadings{space}{k:02d}",
-                    wordcloud_figure,
-                    dict(zip(names, component.tolist(), strict=True)),
-                    facts={"space": space, "component": k, "variance_explained": share},
-                    title=f"{space}, component {k:02d} ({100 * share:.1f} % of variance)",
-                )
-
-
-def below(q_map: str | Path, q: float) -> np.ndarray:
-    """Where a map of q values is below `q`; False where it has no value."""
-    with np.errstate(invalid="ignore"):
-        return map_values(q_map) < q
-
-
-def map_top(values: np.ndarray) -> float:
-    from cinebold.plotting.colouring import scale_for
-
-    return scale_for(values, threshold=None, vmax=None, symmetric=False).vmax
-
-
-def _load_model(prefix: str | Path | None) -> Any:
-    if prefix is None or not Path(f"{prefix}.json").exists():
-        return None
-    from cinebold.encoding.lstm.model import load_model
-
-    return load_model(prefix)
 
 
 def _load_designs(paths: Sequence[str | Path]) -> list[Any]:

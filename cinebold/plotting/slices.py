@@ -177,6 +177,17 @@ def significant_targets(q_image: str | Path, geometry: Geometry, q: float) -> np
         return map_values(q_image) < q
 
 
+def below(q_map: str | Path, q: float) -> np.ndarray:
+    """Where a map of q values is below `q`; False where it has no value."""
+    with np.errstate(invalid="ignore"):
+        return map_values(q_map) < q
+
+
+def map_top(values: np.ndarray) -> float:
+    """The value of the brightest colour of a map that is shown by itself."""
+    return scale_for(values, threshold=None, vmax=None, symmetric=False).vmax
+
+
 @cache
 def _template():
     """nilearn's MNI template on a 2 mm grid, and what is shown of it, 1 where it is brightest."""
