@@ -5,7 +5,8 @@ import json
 import os
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cinebold.features.catalogue import CatalogueEntry
+    from cinebold.features.registry import Extractor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Feature extractors: what there is, their weights, and the features of a single film.",
         epilog="Exit codes: 0 done; 1 a download failed; 2 usage; 16 the film or a file cannot be used.",
     )
-    commands = parser.add_subparsers(required=True, metavar="list|fetch|extract")
+    commands = parser.add_subparsers(required=True, metavar="list|fetch|extract|fit-basis")
 
     listed = commands.add_parser("list", help="extractors, layers, windows, and whether weights are here")
     listed.add_argument("--weights-dir", type=Path, metavar="DIR", help="look for weights here too")
@@ -50,20 +52,39 @@ def _parser() -> argparse.ArgumentParser:
 
     extracted = commands.add_parser("extract", help="the features of one film, as an HDF5 file")
     extracted.add_argument("film", type=Path, metavar="FILM")
-    extracted.add_argument("--extractor", required=True, metavar="NAME")
-    extracted.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="parameters",
-                           help="a parameter of the extractor, as a recipe has it; may be repeated")  # fmt: skip
     extracted.add_argument("--out", type=Path, required=True, metavar="FILE.h5")
-    extracted.add_argument("--device", default="cpu", metavar="cpu|cuda[:N]", help="default: cpu")
-    extracted.add_argument("--weights-dir", type=Path, metavar="DIR", help="the folder of network weights")
-    extracted.add_argument("--random-weights", action="store_true",
-                           help="run a network with RANDOM weights, to try it out")  # fmt: skip
-    extracted.add_argument(
+    extracted.add_argument("--basis", type=Path, metavar="FILE.safetensors",
+                           help="reduce the windows of a network by this basis")  # fmt: skip
+    _add_extractor_options(extracted)
+    extracted.set_defaults(command=_extract)
+
+    fitted = commands.add_parser(
+        "fit-basis", help="principal components of a network's windows on training films"
+    )
+    fitted.add_argument(
+        "--films", type=Path, nargs="+", required=True, metavar="FILM", help="films to learn from"
+    )
+    fitted.add_argument("--n-components", type=int, required=True, metavar="K")
+    fitted.add_argument("--out", type=Path, required=True, metavar="FILE.safetensors")
+    fitted.add_argument("--mem-mb", type=float, default=4096, metavar="MB",
+                        help="most that the fit may take beside the network (default 4096)")  # fmt: skip
+    _add_extractor_options(fitted)
+    fitted.set_defaults(command=_fit_basis, basis=None)
+    return parser
+
+
+def _add_extractor_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--extractor", required=True, metavar="NAME")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="parameters",
+                        help="a parameter of the extractor, as a recipe has it; may be repeated")  # fmt: skip
+    parser.add_argument("--device", default="cpu", metavar="cpu|cuda[:N]", help="default: cpu")
+    parser.add_argument("--weights-dir", type=Path, metavar="DIR", help="the folder of network weights")
+    parser.add_argument("--random-weights", action="store_true",
+                        help="run a network with RANDOM weights, to try it out")  # fmt: skip
+    parser.add_argument(
         "--random-seed", type=int, default=0, metavar="N", help="of random weights (default 0)"
     )
-    extracted.add_argument("--nprocs", type=int, metavar="N", help="threads (default: all that may be used)")
-    extracted.set_defaults(command=_extract)
-    return parser
+    parser.add_argument("--nprocs", type=int, metavar="N", help="threads (default: all that may be used)")
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -161,33 +182,13 @@ def _progress(name: str) -> Any:
 
 
 def _extract(options: argparse.Namespace) -> int:
-    import warnings
-
     from cinebold.errors import SettingError
-    from cinebold.features.registry import create_extractor, has_weights, validate_parameters
     from cinebold.features.store import ensure_features, read_features
 
     if options.out.suffix != ".h5":
         raise SettingError(f"--out must name a file .h5; found {options.out}.")
-    n_threads = options.nprocs or len(os.sched_getaffinity(0))
-    if n_threads < 1:
-        raise SettingError(f"--nprocs must be at least 1; found {options.nprocs}.")
-    parameters = dict(_parameter(text) for text in options.parameters)
-    validate_parameters(options.extractor, parameters)
-    extractor = create_extractor(
-        options.extractor,
-        parameters,
-        device=options.device,
-        weights_dir=None if options.weights_dir is None else str(options.weights_dir),
-        random_weights=options.random_weights,
-        seed=options.random_seed,
-    )
-    if has_weights(type(extractor)):
-        import torch
-
-        torch.set_num_threads(n_threads)
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: sys.stderr.write(f"warning: {message}\n")
+    extractor, n_threads = _extractor(options)
+    with _warnings_told():
         done = ensure_features(
             options.film, {options.out: extractor}, n_threads=n_threads, progress=sys.stderr.isatty()
         )
@@ -196,10 +197,80 @@ def _extract(options: argparse.Namespace) -> int:
         f"{options.out}: {len(series.times_s)} windows x {len(series.names)} features of {series.film_duration_s:g} s"
         f"{'' if done else ', which were there already'}\n"
     )
-    if series.provenance.get("random_weights"):
+    _tell_random_weights(series.provenance)
+    return 0
+
+
+def _fit_basis(options: argparse.Namespace) -> int:
+    from cinebold.features.basis_fit import fit_basis
+    from cinebold.features.nodes import layers_of_any_size
+
+    with layers_of_any_size():
+        extractor, n_threads = _extractor(options)
+    with _warnings_told():
+        basis = fit_basis(
+            options.films,
+            extractor,
+            options.n_components,
+            options.out,
+            n_threads=n_threads,
+            progress=sys.stderr.isatty(),
+            memory_mb=options.mem_mb,
+        )
+    films = f"{len(basis.films)} film{'s'[: len(basis.films) > 1]}"
+    sys.stdout.write(
+        f"{options.out}: {basis.n_components} components of {basis.n_inputs:,} features, "
+        f"{sum(basis.explained_variance_ratio):.1%} of the variance of {basis.n_windows} windows of {films}\n"
+    )
+    _tell_random_weights(basis.extractor)
+    return 0
+
+
+def _extractor(options: argparse.Namespace) -> tuple["Extractor", int]:
+    """The extractor that the options mean, and how many threads it may use."""
+    from cinebold.errors import SettingError
+    from cinebold.features.registry import (
+        create_extractor,
+        extractor_class,
+        has_weights,
+        validate_parameters,
+    )
+
+    n_threads = options.nprocs or len(os.sched_getaffinity(0))
+    if n_threads < 1:
+        raise SettingError(f"--nprocs must be at least 1; found {options.nprocs}.")
+    parameters = dict(_parameter(text) for text in options.parameters)
+    validate_parameters(options.extractor, parameters, with_basis=options.basis is not None)
+    extractor = create_extractor(
+        options.extractor,
+        parameters,
+        device=options.device,
+        weights_dir=None if options.weights_dir is None else str(options.weights_dir),
+        random_weights=options.random_weights,
+        seed=options.random_seed,
+        basis=options.basis,
+    )
+    if has_weights(extractor_class(options.extractor)):
+        import torch
+
+        torch.set_num_threads(n_threads)
+    return extractor, n_threads
+
+
+@contextmanager
+def _warnings_told() -> Iterator[None]:
+    """Warnings as sentences, without the place in the program."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: sys.stderr.write(f"warning: {message}\n")
+        yield
+
+
+def _tell_random_weights(provenance: Mapping[str, Any]) -> None:
+    if provenance.get("random_weights"):
         sentence = "RANDOM weights: these features say nothing about a trained network."
         _say(f"\033[1;31m{sentence}\033[0m" if sys.stderr.isatty() else sentence, 0)
-    return 0
 
 
 def _parameter(text: str) -> tuple[str, Any]:

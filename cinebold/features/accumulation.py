@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from cinebold.features.network import NetworkExtractor
+    from cinebold.features.reduction import WrappedNetwork
 
 
 class WindowAccumulator:
@@ -25,7 +26,7 @@ class WindowAccumulator:
     meet in a batch.
     """
 
-    def __init__(self, extractor: "NetworkExtractor", info: FilmInfo) -> None:
+    def __init__(self, extractor: "NetworkExtractor | WrappedNetwork", info: FilmInfo) -> None:
         self._extractor, self._info = extractor, info
         self._windows = extractor.windows(info)
         # No window from this one on begins before this time.

@@ -60,11 +60,7 @@ def _layer_sizes(extractor: Any) -> dict[str, int]:
 
 def _n_features(extractor: Any, sizes: dict[str, int]) -> int | None:
     """Columns after pooling and projection; None: a file tells."""
-    if getattr(extractor, "projection", None) is not None:
-        return extractor.projection.n_outputs
-    if hasattr(extractor, "layer"):
-        return extractor.layer.n_features(extractor.parameters.spatial)
-    return sizes.get("")
+    return getattr(extractor, "n_columns", sizes.get(""))
 
 
 def _weights(kind: Any, weights_dir: str | None) -> dict[str, Any]:

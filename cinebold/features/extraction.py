@@ -10,7 +10,7 @@ from typing import Any
 
 from cinebold.features.background import frames_ahead, in_background, sharing, torch_threads
 from cinebold.features.registry import Extractor, needs_frames
-from cinebold.features.rows import PartialRows
+from cinebold.features.rows import Rows
 from cinebold.features.series import FeatureSeries
 from cinebold.video.decoding import FilmInfo, iterate_frames, probe_film
 
@@ -23,7 +23,7 @@ def extract_features(
     *,
     n_threads: int = 1,
     progress: bool = False,
-    partials: Mapping[str, PartialRows] | None = None,
+    partials: Mapping[str, Rows] | None = None,
 ) -> dict[str, FeatureSeries]:
     """Decode a film once and give its frames to all extractors.
 
@@ -34,8 +34,8 @@ def extract_features(
     extractors : by any key; the series come back under the same keys
     n_threads : of the decoder and the extractors together
     progress : show a bar
-    partials : where extractors that can go on keep their rows while they compute, by the same keys; the values of
-        their series stay there
+    partials : where networks keep their rows while they compute, by the same keys; the values of their series stay
+        there
 
     Returns
     -------

@@ -85,9 +85,13 @@ class NetworkExtractor:
 
     def start(self, info: FilmInfo) -> WindowAccumulator:
         """An accumulator for one film; the network is built and loaded once."""
+        self.make_ready()
+        return WindowAccumulator(self, info)
+
+    def make_ready(self) -> None:
+        """Build and load the network, unless it is there."""
         if self._network is None:
             self._network = self._build()
-        return WindowAccumulator(self, info)
 
     def _build(self) -> Any:
         return self.loaded().to(self.device)
@@ -130,6 +134,11 @@ class NetworkExtractor:
     def column_names(self) -> tuple[str, ...]:
         """The names of the features."""
         raise NotImplementedError
+
+    @property
+    def n_columns(self) -> int:
+        """How many features there are."""
+        return len(self.column_names())
 
 
 def exact_inference() -> Any:

@@ -1,7 +1,9 @@
 """Networks that are read at named nodes, whole or pooled, and projected where they are too large."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +22,17 @@ if TYPE_CHECKING:
 
 #: A layer of more numbers a window than this is not stored as it is: 20 000 are 80 kB a window.
 LARGEST = 20_000
+_ANY_SIZE: ContextVar[bool] = ContextVar("any_size", default=False)
+
+
+@contextmanager
+def layers_of_any_size() -> Iterator[None]:
+    """Let `check_layer` pass larger ones too: those that are reduced before they are stored."""
+    token = _ANY_SIZE.set(True)
+    try:
+        yield
+    finally:
+        _ANY_SIZE.reset(token)
 
 
 @dataclass(frozen=True)
@@ -66,9 +79,9 @@ def check_layer(extractor: str, parameters: Any, layers: Mapping[str, Layer]) ->
     n_features = layer.n_features(parameters.spatial)
     require(
         extractor,
-        n_features <= LARGEST or 0 < n_projected < n_features,
+        n_features <= LARGEST or 0 < n_projected < n_features or _ANY_SIZE.get(),
         f"layer {parameters.layer!r} has {n_features} numbers a window, more than the {LARGEST} that are kept "
-        "as they are; set n_projected (for example 4096) or spatial = 'mean'",
+        "as they are; set n_projected (for example 4096) or spatial = 'mean', or give a basis",
         n_projected,
     )
 
@@ -139,6 +152,13 @@ class NodeExtractor(NetworkExtractor):
             return self.unprojected_names()
         n_outputs = self.projection.n_outputs
         return tuple(f"{self.parameters.layer} projection {index:04d}" for index in range(n_outputs))
+
+    @property
+    def n_columns(self) -> int:
+        """After pooling and projection; no names are made."""
+        if self.projection is not None:
+            return self.projection.n_outputs
+        return self.layer.n_features(self.parameters.spatial)
 
     def prepare(self, frame: np.ndarray) -> "torch.Tensor":
         """By the official transform; that of torchvision on the CPU on every device: its roundings differ."""

@@ -65,6 +65,7 @@ def create_extractor(
     weights_dir: str | None = None,
     random_weights: bool = False,
     seed: int = 0,
+    basis: str | Path | None = None,
 ) -> Extractor:
     """The extractor `name` with its parameters; those not given have their defaults.
 
@@ -73,12 +74,28 @@ def create_extractor(
     device : "cpu" or "cuda[:N]"
     weights_dir : where the files of pretrained weights are
     random_weights : untrained weights, drawn with `seed`, for tests; the series say so
+    basis : a file of `cinebold.features.basis_fit.fit_basis`, to whose components windows are reduced as they stream
 
     Raises
     ------
     SettingError, MissingWeightsError, InputError
-        A parameter or the name is unknown; the weights are not on this machine; they are not the network's.
+        A parameter or the name is unknown; the weights are not on this machine; they are not the network's; the basis
+        is of other features.
     """
+    if basis is not None:
+        from cinebold.features.nodes import layers_of_any_size
+        from cinebold.features.reduction import reduced
+
+        with layers_of_any_size():
+            whole = create_extractor(
+                name,
+                parameters,
+                device=device,
+                weights_dir=weights_dir,
+                random_weights=random_weights,
+                seed=seed,
+            )
+        return reduced(whole, basis)
     kind = extractor_class(name)
     return kind(
         kind.check_parameters(parameters or {}),
@@ -110,9 +127,19 @@ def extractor_names() -> tuple[str, ...]:
     return tuple(_EXTRACTORS)
 
 
-def validate_parameters(name: str, parameters: Mapping[str, Any]) -> None:
-    """Raise SettingError when the name or a parameter makes no sense; loads neither torch nor weights."""
-    extractor_class(name).check_parameters(parameters)
+def validate_parameters(name: str, parameters: Mapping[str, Any], *, with_basis: bool = False) -> None:
+    """Raise SettingError when the name or a parameter makes no sense; loads neither torch nor weights.
+
+    `with_basis`: the features will be reduced by a basis, so that layers may be of any size.
+    """
+    check = extractor_class(name).check_parameters
+    if not with_basis:
+        check(parameters)
+        return
+    from cinebold.features.nodes import layers_of_any_size
+
+    with layers_of_any_size():
+        check(parameters)
 
 
 def extractor_class(name: str) -> Any:
