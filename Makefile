@@ -22,11 +22,11 @@ demo: install  ## simulate a dataset, analyse two participants, test across them
 	@echo "Open these in a browser:"
 	@ls $(CURDIR)/$(DEMO)/out/*.html
 
-test: install lint  ## everything; under 20 minutes on 2 cores
-	$(BIN)/python -m pytest
+test: install lint  ## everything, a file a process; under 20 minutes on 2 cores
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-fast: install  ## leaves out what is marked slow
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 lint: install
 	$(BIN)/ruff check .
