@@ -149,7 +149,15 @@ def test_reading_that_is_given_up_ends_its_thread(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"not an image", b"\x1f\x8bnonsense", b"\0" * 400, b"", gzip.compress(b""), gzip.compress(b"\0\0")],
+    [
+        b"not an image",
+        b"\x1f\x8bnonsense",
+        b"\0" * 400,
+        b"",
+        gzip.compress(b"", mtime=0),
+        gzip.compress(b"\0\0", mtime=0),
+    ],
+    ids=["text", "no gzip", "zeros", "empty", "empty gzip", "short gzip"],
 )
 def test_not_an_image(tmp_path, content):
     path = tmp_path / "bold.nii.gz"
