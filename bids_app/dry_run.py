@@ -1,6 +1,6 @@
 """The answer to `--dry-run`: what was found, and what would be done with it."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from bids_app.config import Settings
@@ -25,7 +25,7 @@ def describe_plan(plan: Plan, settings: Settings, recipe: Recipe, hardware: Hard
         f"  machine   {hardware.n_procs} processes, {hardware.omp_nthreads} threads a step, "
         f"{hardware.memory_mb} MB, device {hardware.device}",
         "",
-        _analysis(recipe),
+        _analysis(recipe, {run.geometry for one in plan.analyses for run in one.runs}),
     ]
     if plan.analyses:
         parts += ["", _table(_RUN_COLUMNS, [row for a in plan.analyses for row in _run_rows(a)])]
@@ -105,16 +105,24 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _analysis(recipe: Recipe) -> str:
+def _analysis(recipe: Recipe, geometries: Set[str]) -> str:
     bold, design, encoding = recipe.bold, recipe.design, recipe.encoding
     grid = "the input's grid" if bold.resolution_mm is None else f"{bold.resolution_mm:g} mm"
+    where, noun = f"mask {bold.mask}, {grid} ({bold.interpolation})", "voxels"
+    if "surface" in geometries:
+        where, noun = f"mask {bold.mask.replace('gm', 'cortex')}, both hemispheres", "vertices"
+    elif "cifti" in geometries:
+        where, noun = "CIFTI", "grayordinates"
     response = f"response {design.hrf}"
     if design.hrf == "none":
         delays = design.delays_s
         response = (
             f"delays {delays if delays == 'auto' else ', '.join(f'{delay:g}' for delay in delays) + ' s'}"
         )
-    spaces = ", ".join(f"{table.space} ({table.extractor})" for table in recipe.features)
+    spaces = ", ".join(
+        f"{table.space} ({table.extractor}{f', basis {Path(table.basis).name}' if table.basis else ''})"
+        for table in recipe.features
+    )
     pca = "none" if design.pca is None else f"{design.pca:g}"
     values = "z-scored" if bold.standardise else "as they are"
     test = "no test"
@@ -132,8 +140,8 @@ def _analysis(recipe: Recipe) -> str:
     return "\n".join(
         [
             f"  features  {spaces}",
-            f"  BOLD      mask {bold.mask}, {grid} ({bold.interpolation}), confounds {bold.confounds_name}, high-pass "
-            f"{bold.high_pass_hz:g} Hz, voxels {values}",
+            f"  BOLD      {where}, confounds {bold.confounds_name}, high-pass {bold.high_pass_hz:g} Hz, "
+            f"{noun} {values}",
             f"  design    {design.low_pass}, {response}, PCA {pca}, standardise {design.standardise}",
             f"  model     {', '.join(model)}",
         ]

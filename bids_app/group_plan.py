@@ -8,7 +8,7 @@ from bids_app.inputs import Selection, find_participants
 from bids_app.map_descriptions import group_grid_metadata, statistics_of
 from bids_app.random_weights import random_parameters, random_spaces_of_maps
 from bids_app.recipe import Recipe
-from cinebold.errors import InputError
+from cinebold.errors import InputError, SettingError
 from workflows.specifications import GroupAnalysis, GroupMember
 
 
@@ -18,7 +18,13 @@ def group_analysis(settings: Settings, recipe: Recipe, selection: Selection) -> 
     Raises
     ------
     InputError : fewer than two are, or one has several models that fit
+    SettingError : the space is not one of all participants
     """
+    if settings.space == "fsnative":
+        raise SettingError(
+            "--output-spaces fsnative is each participant's own surface, whose vertices cannot be compared; run both "
+            "levels with fsaverage of any density, or fsLR."
+        )
     resolution = None
     if recipe.bold.resolution_mm is not None:
         resolution = outputs.resolution_label(recipe.bold.resolution_mm, ())

@@ -6,6 +6,8 @@ import pytest
 from nibabel.cifti2 import BrainModelAxis, SeriesAxis
 from skeletons import N_VOLUMES, TR_S, Skeleton, build, write_json
 
+from bids_app.config import load_settings
+from bids_app.group_plan import group_analysis
 from bids_app.inputs import collect_participant
 from bids_app.map_descriptions import preparation_of
 from bids_app.selection import Selection
@@ -113,3 +115,13 @@ def test_cortex_masks_and_surfaces_of_the_right_mesh_are_used(dirs):
     assert "stay as they are" in remarks[0] and "no cortex mask" in remarks[1]
     with pytest.raises(SettingError, match="chooses voxels"):
         preparation_of([native], BoldPreparation(mask="roi.nii.gz"), None)
+
+
+def test_options_that_make_no_sense_are_told(dirs, tmp_path):
+    given = {"bids_dir": dirs[0], "output_dir": tmp_path / "out", "analysis_level": "group"}
+    settings = load_settings({**given, "output_spaces": "fsLR:den-91k"})
+    assert (settings.space, settings.input_density, settings.input_resolution) == ("fsLR", "91k", None)
+    with pytest.raises(SettingError, match="vertices cannot be compared"):
+        group_analysis(load_settings({**given, "output_spaces": "fsnative"}), None, Selection())
+    with pytest.raises(SettingError, match="SPACE:den-LABEL"):
+        _ = load_settings({**given, "output_spaces": "fsaverage:10k"}).input_density
