@@ -27,6 +27,7 @@ from bids_app.fields import (
     FrozenModel,
     HighPassHz,
     Hrf,
+    Interpolation,
     L1Ratio,
     Millimetres,
     Permutations,
@@ -34,6 +35,7 @@ from bids_app.fields import (
     Rate,
     Scheme,
     SharedFilms,
+    SmoothingMm,
     Trim,
     Volumes,
     complaint,
@@ -85,6 +87,9 @@ class Settings(FrozenModel):
     features: tuple[str, ...] | None = None
     mask: str | None = None
     resolution: Literal["native"] | Annotated[float, Field(ge=0.5, le=20)] | None = None
+    interpolation: Interpolation | None = None
+    smoothing: SmoothingMm | None = None
+    atlas: str | None = None
     nuisance_regressors: str | None = None
     extra_confounds: str | None = None
     high_pass: HighPassHz | None = None

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bids_app.atlas_files import check_atlas
 from cinebold.errors import SettingError
 from cinebold.files import read_json
 from workflows.specifications import BoldPreparation, Run
@@ -144,15 +145,21 @@ def preparation_of(
     ----------
     resolution : of the command line
 
-    Raises SettingError where a mask of voxels is asked for.
+    Raises SettingError where a mask of voxels, smoothing or the atlas of another kind is asked for.
     """
     kind = runs[0].geometry
+    check_atlas(bold.atlas, kind)
     if kind == "volume":
         return bold, []
     if bold.mask not in ("gm", "brain", "none"):
         raise SettingError(
             f"--mask {bold.mask} chooses voxels, but {Path(runs[0].bold).name} has none; on surfaces and grayordinates "
             "use gm (the cortex), brain or none (all vertices)."
+        )
+    if bold.smoothing_mm is not None:
+        raise SettingError(
+            f"--smoothing {bold.smoothing_mm:g} smooths volumes, and {Path(runs[0].bold).name} is none; on surfaces "
+            "and grayordinates leave it out, or have the series smoothed over the cortex beforehand."
         )
     remarks = []
     if isinstance(resolution, float):

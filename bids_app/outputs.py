@@ -17,7 +17,8 @@ from cinebold.files import read_json, write_json, write_text
 from workflows.specifications import FeatureSpace, GroupMember, Run
 
 _IGNORED = (
-    "*.html", "figures", "**/figures", "*_statmap.*", "*_timeseries.*", "*.h5", "models", "models/**", "tpl-*/",
+    "*.html", "figures", "**/figures", "*_statmap.*", "*_timeseries.*", "*_stats.*", "*.h5", "models", "models/**",
+    "tpl-*/",
 )  # fmt: skip
 
 _README = """# cinebold

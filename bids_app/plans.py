@@ -187,7 +187,7 @@ def _participant_analysis(
         "ModelParameters": {
             "Recipe": recipe.name,
             "FeatureSpaces": [asdict(space) for space in recipe.feature_spaces],
-            "Responses": asdict(bold),
+            "Responses": bold.described(),
             "DelaysSeconds": list(delays_s),
             "LowPass": recipe.design.low_pass,
             "CrossValidation": encoding.cross_validation.scheme,

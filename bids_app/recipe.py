@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from bids_app.atlas_files import atlas_file
 from bids_app.config import Settings
 from bids_app.confounds_files import confounds_files
 from bids_app.fields import FrozenModel, complaint, read_toml
@@ -98,6 +99,8 @@ class Recipe(FrozenModel):
             trim=bold.trim,
             axes=bold.axes,
             interpolation=bold.interpolation,
+            smoothing_mm=bold.smoothing_mm or None,
+            atlas=bold.atlas,
             standardise=bold.standardise,
             clips=self._clip_preparation if bold.responses == "clips" else None,
         )
@@ -187,6 +190,9 @@ _OVERRIDES = {
     ("clips", "method"): "clip_method",
     ("clips", "betas"): "betas",
     ("bold", "resolution_mm"): "resolution",
+    ("bold", "interpolation"): "interpolation",
+    ("bold", "smoothing_mm"): "smoothing",
+    ("bold", "atlas"): "atlas",
     ("bold", "confounds"): "nuisance_regressors",
     ("bold", "high_pass_hz"): "high_pass",
     ("bold", "dummy_scans"): "dummy_scans",
@@ -260,6 +266,7 @@ def resolve_recipe(settings: Settings) -> Recipe:
         if not path.is_file():
             raise SettingError(f"--mask: expected gm, brain, none or the path of an image, found {mask!r}")
         content["bold"]["mask"] = str(path)
+    content["bold"]["atlas"] = atlas_file(content["bold"]["atlas"], settings.space)
     content["bold"] |= confounds_files(content["bold"])
     if content["clips"]["betas"] is not None:
         content["clips"]["betas"] = os.path.abspath(Path(content["clips"]["betas"]).expanduser())

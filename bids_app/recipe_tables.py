@@ -22,6 +22,7 @@ from bids_app.fields import (
     FrozenModel,
     HighPassHz,
     Hrf,
+    Interpolation,
     L1Ratio,
     Millimetres,
     Pca,
@@ -32,6 +33,7 @@ from bids_app.fields import (
     Scheme,
     Seconds,
     SharedFilms,
+    SmoothingMm,
     Standardise,
     Trim,
     Volumes,
@@ -104,7 +106,9 @@ class BoldTable(FrozenModel):
     gm_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.2
     resolution_mm: ResolutionMm = 3.0
     axes: Literal["input", "world"] = "input"
-    interpolation: Literal["linear", "nearest"] = "linear"
+    interpolation: Interpolation = "linear"
+    smoothing_mm: SmoothingMm = 0.0
+    atlas: str | None = None
     confounds: ConfoundsChoice = "simple"
     extra_confounds: str | None = None
     high_pass_hz: HighPassHz = 0.008

@@ -32,6 +32,7 @@ def read_betas_node(analysis: ParticipantAnalysis, run: Run, memory_mb: int, **r
             betas=run.betas,
             run_json=to_json(run),
             interpolation=analysis.bold.interpolation,
+            **({"smoothing_mm": analysis.bold.smoothing_mm} if analysis.bold.smoothing_mm else {}),
             memory_mb=memory_mb,
         ),
         **resources,

@@ -8,6 +8,7 @@ from typing import Any
 from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline import engine as pe
 
+from cinebold.bold.atlases import atlas_files, atlas_label, table_beside
 from cinebold.encoding.estimators import ON_DEVICE
 from workflows.clips import add_clip_responses, combine_clips, read_betas_node
 from workflows.interfaces.bold import DefineTargets, PrepareResponses
@@ -46,6 +47,7 @@ def init_participant_wf(
             **_where_targets_are_read(analysis),
             **({"gm_probseg": analysis.runs[0].gm_probseg} if analysis.runs[0].gm_probseg else {}),
             **({} if analysis.bold.mask in ("gm", "brain", "none") else {"mask_file": analysis.bold.mask}),
+            **_atlas_files(analysis),
         ),
         name="targets",
         mem_gb=bounded(0.5, hardware),
@@ -70,6 +72,7 @@ def init_participant_wf(
         FitEncodingModel(
             settings_json=to_json(encoding),
             delays_s=list(analysis.delays_s),
+            **({"atlas": atlas_label(analysis.bold.atlas)} if analysis.bold.atlas else {}),
             num_threads=threads,
             device=hardware.device,
             use_gpu=hardware.device.startswith("cuda")
@@ -95,7 +98,7 @@ def init_participant_wf(
     workflow.connect(
         [
             (targets, fit, [("mask", "mask")]),
-            (targets, summary, [("coverage", "coverage")]),
+            (targets, summary, [("coverage", "coverage"), ("mask", "mask")]),
             (fitted_responses[0], fit, [(fitted_responses[1], "responses")]),
             (fitted_designs[0], fit, [(fitted_designs[1], "designs")]),
             (fitted_designs[0], figures, [(fitted_designs[1], "designs")]),
@@ -118,6 +121,15 @@ def _where_targets_are_read(analysis: ParticipantAnalysis) -> dict[str, list[str
         return {"brain_masks": [str(run.brain_mask) for run in analysis.runs]}
     series = [first.bold, first.bold_right] if first.bold_right else [first.bold]
     return {"series": series, **({"cortex_masks": list(first.cortex_masks)} if first.cortex_masks else {})}
+
+
+def _atlas_files(analysis: ParticipantAnalysis) -> dict[str, Any]:
+    """The files of the atlas, with the table of its names where there is one."""
+    atlas = analysis.bold.atlas
+    if atlas is None:
+        return {}
+    table = table_beside(atlas)
+    return {"atlas": atlas_files(atlas), **({"atlas_table": str(table)} if table else {})}
 
 
 def _run_nodes(
@@ -193,6 +205,9 @@ def _connect_sinks(
     ds_timeseries = _sink("ds_timeseries", series_prefixes, _timeseries_metadata(analysis), json.dumps(own))
     ds_figures = _sink("ds_figures", [str((root / analysis.figures_prefix).parent)], separator="/")
     ds_summary = _sink("ds_summary", [str(root / analysis.figures_prefix)])
+    if analysis.bold.atlas is not None:
+        ds_parcels = _sink("ds_parcels", [str(root / analysis.prefix)], _parcel_table_metadata(analysis))
+        workflow.connect(fit, "parcels", ds_parcels, "in_files")
     workflow.connect(
         [
             (fit, ds_maps, [("maps", "in_files")]),
@@ -223,6 +238,15 @@ def _sink(
         name=name,
         run_without_submitting=True,
     )
+
+
+def _parcel_table_metadata(analysis: ParticipantAnalysis) -> dict[str, Any]:
+    return {
+        "Description": "One row a parcel of the atlas: its label, its name, the number of targets that its response is "
+        "the mean of, and the value of each map, n/a where there is none.",
+        "Atlas": Path(str(analysis.bold.atlas)).name,
+        **{stat: about for stat, about in analysis.stat_metadata.items() if not stat.endswith("_desc")},
+    }
 
 
 def _timeseries_metadata(analysis: ParticipantAnalysis) -> dict[str, Any]:

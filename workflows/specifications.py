@@ -4,7 +4,8 @@ A graph can be built and tested from these alone, without a dataset on disk. Pat
 seconds, resolutions in mm, frequencies in Hz.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from cinebold.bold.clip_responses import ClipModel
@@ -83,9 +84,15 @@ class BoldPreparation:
     dummy_scans: int | None = None  #: None: the volumes that fMRIPrep marked
     trim: str | None = None  #: of both ends of a run: see `cinebold.bold.volumes.trimmed_volumes`
     axes: str = "input"  #: of the grid: "input", or "world" (x to the right, y to the front, z up)
-    interpolation: str = "linear"  #: or "nearest"
+    interpolation: str = "linear"  #: "nearest" or "cubic"
+    smoothing_mm: float | None = None  #: full width at half maximum of a Gaussian, of volumes
+    atlas: str | None = None  #: a file of labels, of surfaces the left one: its parcels are the targets
     standardise: bool = True  #: False: voxels keep their mean and scale
     clips: ClipPreparation | None = None  #: None: the responses are volumes
+
+    def described(self) -> dict[str, Any]:
+        """For sidecars and reports: the atlas by the name of its file."""
+        return {**asdict(self), "atlas": None if self.atlas is None else Path(self.atlas).name}
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,27 @@ def table_beside(path: str | Path) -> Path | None:
     return max(fitting, key=lambda table: (len(table.name), table.name), default=None)
 
 
+def atlas_files(path: str | Path) -> list[str]:
+    """An atlas's file, or those of both hemispheres where the name is the left one's."""
+    if "hemi-L" not in Path(path).name:
+        return [str(path)]
+    return [str(hemisphere_path(path, hemisphere)) for hemisphere in HEMISPHERES]
+
+
+def atlas_label(path: str | Path) -> str:
+    """A label for names of files: the atlas's `atlas-` or `seg-` entity, else its whole name's letters and digits.
+
+    >>> atlas_label("tpl-MNI152NLin2009cAsym_res-02_atlas-Schaefer2018_desc-100Parcels7Networks_dseg.nii.gz")
+    'Schaefer2018'
+    >>> atlas_label("my_parcels.nii.gz")
+    'myparcels'
+    """
+    pieces = _pieces(Path(path))
+    entities = dict(piece.partition("-")[::2] for piece in pieces)
+    named = entities.get("atlas") or entities.get("seg") or "".join(pieces)
+    return "".join(c for c in named if c.isalnum() and c.isascii()) or "own"
+
+
 def templateflow_atlas(template: str, atlas: str, home: str | Path | None = None) -> Path:
     """An atlas that TemplateFlow has put on this machine; nothing is downloaded.
 

@@ -46,6 +46,10 @@ class Geometry(ABC):
         everywhere[..., self.kept] = values
         return everywhere
 
+    def at_targets(self, everywhere: np.ndarray) -> np.ndarray:
+        """The inverse of `filled`: ([k, ]*positions) to (n_targets,) or (k, n_targets)."""
+        return everywhere[..., self.kept]
+
     @abstractmethod
     def with_kept(self, kept: np.ndarray) -> Self:
         """The same positions with other targets."""

@@ -8,6 +8,7 @@ import numpy as np
 from cinebold.bold.cifti import CiftiGeometry, load_cifti
 from cinebold.bold.geometry import Geometry, VolumeGeometry
 from cinebold.bold.gifti import gifti_array, read_gifti, read_gifti_header
+from cinebold.bold.parcel_geometry import PARCELS_EXTENSION, ParcelGeometry, load_parcellation
 from cinebold.bold.surfaces import HEMISPHERES, SurfaceGeometry, hemisphere_path
 
 #: What a map's file ends with, the most frequent first.
@@ -37,6 +38,9 @@ def load_geometry(path: str | Path) -> Geometry:
     """What `Geometry.save` wrote."""
     import nibabel
 
+    if str(path).endswith(PARCELS_EXTENSION):
+        inner, parcellation = load_parcellation(path)
+        return ParcelGeometry(load_geometry(inner), parcellation)
     if str(path).endswith(".npz"):
         return SurfaceGeometry.load(path)
     if str(path).endswith(CiftiGeometry.map_extension):

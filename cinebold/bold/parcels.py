@@ -26,22 +26,23 @@ class Parcellation:
 
     Attributes
     ----------
+    labels : as they were given
     indices : labels of the parcels that have targets, ascending
     names : their names
     n_targets_each : how many targets each has
-    empty : names of parcels without a target, of which no response can be made
+    empty, empty_indices : names and labels of parcels without a target, of which no response can be made
     members : (n_parcels, n_targets) sparse, 1 where a target belongs to a parcel
     """
 
     def __init__(self, labels: np.ndarray, names: Mapping[int, str] | None = None) -> None:
         names = {index: name for index, name in (names or {}).items() if index != 0}
+        self.labels = np.asarray(labels, np.int64)
         found, parcels, counts = np.unique(labels[labels != 0], return_inverse=True, return_counts=True)
         self.indices: tuple[int, ...] = tuple(int(index) for index in found)
         self.names: tuple[str, ...] = tuple(names.get(index, f"label {index}") for index in self.indices)
         self.n_targets_each: tuple[int, ...] = tuple(int(count) for count in counts)
-        self.empty: tuple[str, ...] = tuple(
-            name for index, name in sorted(names.items()) if index not in set(self.indices)
-        )
+        self.empty_indices: tuple[int, ...] = tuple(sorted(set(names) - set(self.indices)))
+        self.empty: tuple[str, ...] = tuple(names[index] for index in self.empty_indices)
         targets = np.flatnonzero(labels)
         self.members = csr_array(
             (np.ones(len(targets)), (parcels, targets)), shape=(len(found), len(labels)), dtype=np.float64

@@ -72,7 +72,7 @@ def prepare_run(
     """
     image = BoldImage(bold)
     _check_confounds(image.path, image.n_volumes, confounds)
-    _check_brain_mask(image, brain_mask)
+    check_brain_mask(image, brain_mask)
     return prepare_responses(
         VolumeSource(image, grid_target, mask, interpolation=interpolation, smoothing_mm=smoothing_mm),
         confounds,
@@ -163,7 +163,8 @@ def _check_confounds(path: Path, n_volumes: int, confounds: Confounds) -> None:
         )
 
 
-def _check_brain_mask(image: BoldImage, brain_mask: str | Path | None) -> None:
+def check_brain_mask(image: BoldImage, brain_mask: str | Path | None) -> None:
+    """Raise InputError where the mask of a run is not on the grid of its series."""
     if brain_mask is None:
         return
     values, affine = load_volume(brain_mask)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from cinebold.bold.cifti import CiftiGeometry, CiftiSource
 from cinebold.bold.geometry import Geometry, VolumeGeometry
+from cinebold.bold.parcel_geometry import ParcelGeometry
+from cinebold.bold.parcels import parcel_source
 from cinebold.bold.reading import BoldImage
 from cinebold.bold.source import RunSource
 from cinebold.bold.surfaces import SurfaceGeometry, SurfaceSource
@@ -12,7 +14,12 @@ from cinebold.errors import InputError
 
 
 def source_of(
-    path: str | Path, geometry: Geometry, *, right: str | Path | None = None, interpolation: str = "linear"
+    path: str | Path,
+    geometry: Geometry,
+    *,
+    right: str | Path | None = None,
+    interpolation: str = "linear",
+    smoothing_mm: float | None = None,
 ) -> RunSource:
     """The targets of `geometry` in a series or in a set of maps.
 
@@ -20,14 +27,20 @@ def source_of(
     ----------
     path : a 4-D NIfTI on any grid for voxels, a CIFTI file for grayordinates, the left hemisphere's GIFTI for vertices
     right : the right hemisphere's
-    interpolation : of voxels
+    interpolation, smoothing_mm : of voxels (`VolumeSource`)
 
     Raises
     ------
     InputError : a file of another kind or with other positions than the geometry's
     """
+    if isinstance(geometry, ParcelGeometry):
+        inner = source_of(
+            path, geometry.inner, right=right, interpolation=interpolation, smoothing_mm=smoothing_mm
+        )
+        return parcel_source(inner, geometry.parcellation)
     if isinstance(geometry, VolumeGeometry):
-        return VolumeSource(BoldImage(path), geometry.grid, geometry.kept, interpolation=interpolation)
+        image, how = BoldImage(path), {"interpolation": interpolation, "smoothing_mm": smoothing_mm}
+        return VolumeSource(image, geometry.grid, geometry.kept, **how)
     if isinstance(geometry, CiftiGeometry):
         return CiftiSource(path, geometry)
     if isinstance(geometry, SurfaceGeometry) and right is not None:

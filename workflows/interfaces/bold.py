@@ -7,14 +7,18 @@ import nibabel as nib
 import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, isdefined, traits
 
-from cinebold.bold.cifti import CiftiGeometry, CiftiSource
+from cinebold.bold.cifti import CiftiGeometry
 from cinebold.bold.coverage import coverage_of_runs
 from cinebold.bold.geometry import Geometry, VolumeGeometry
 from cinebold.bold.grid import target_grid, world_grid
 from cinebold.bold.maps import load_geometry
 from cinebold.bold.masks import build_mask
-from cinebold.bold.preparation import prepare_responses, prepare_run
-from cinebold.bold.surfaces import SurfaceGeometry, SurfaceSource
+from cinebold.bold.parcel_geometry import ParcelGeometry
+from cinebold.bold.parcels import parcellation_of
+from cinebold.bold.preparation import check_brain_mask, prepare_responses
+from cinebold.bold.reading import BoldImage
+from cinebold.bold.series import source_of
+from cinebold.bold.surfaces import SurfaceGeometry
 from cinebold.files import write_json
 from workflows.confounds import confounds_of
 from workflows.interfaces.base import StageInputSpec, StageInterface
@@ -28,12 +32,14 @@ class _TargetsInputSpec(StageInputSpec):
     n_runs = traits.Int(mandatory=True)
     gm_probseg = File(exists=True)
     mask_file = File(exists=True, desc="the mask, where it is a file")
+    atlas = InputMultiObject(File(exists=True), desc="of surfaces both hemispheres'")
+    atlas_table = File(exists=True, desc="names of its labels")
     preparation_json = traits.Str(mandatory=True, desc="a BoldPreparation")
 
 
 class _TargetsOutputSpec(TraitedSpec):
     mask = File(
-        exists=True, desc="the analysed voxels on the grid of the analysis, or vertices, or grayordinates"
+        exists=True, desc="the analysed voxels on the grid of the analysis, or vertices, grayordinates or parcels"
     )
     coverage = File(
         exists=True, desc="JSON: the share of the wanted voxels that each run covers, null where unknown"
@@ -41,7 +47,7 @@ class _TargetsOutputSpec(TraitedSpec):
 
 
 class DefineTargets(StageInterface):
-    """What is analysed: voxels on the grid of the analysis, vertices, or grayordinates."""
+    """What is analysed: voxels on the grid of the analysis, vertices, grayordinates, or parcels of these."""
 
     input_spec = _TargetsInputSpec
     output_spec = _TargetsOutputSpec
@@ -55,6 +61,9 @@ class DefineTargets(StageInterface):
             if isdefined(inputs.series)
             else self._voxels(preparation)
         )
+        if isdefined(inputs.atlas):
+            table = inputs.atlas_table if isdefined(inputs.atlas_table) else None
+            geometry = ParcelGeometry(geometry, parcellation_of(inputs.atlas[0], geometry, table))
         return {
             "mask": str(geometry.save(folder / "mask")),
             "coverage": str(write_json(folder / "coverage.json", coverage)),
@@ -113,30 +122,25 @@ class PrepareResponses(StageInterface):
         preparation = from_json(BoldPreparation, inputs.preparation_json)
         confounds = confounds_of(run, preparation)
         geometry = load_geometry(inputs.mask)
-        wanted = {
-            "tr_s": run.tr_s,
-            "high_pass_hz": preparation.high_pass_hz,
-            "out_npy": folder / "responses.npy",
-            "nuisance_npy": folder / "nuisance.npy",
-            "memory_mb": inputs.memory_mb,
-            "standardise": preparation.standardise and preparation.clips is None,
-        }
-        if isinstance(geometry, VolumeGeometry):
-            summary = prepare_run(
-                bold=inputs.bold,
-                brain_mask=inputs.brain_mask,
-                grid_target=geometry.grid,
-                mask=geometry.kept,
-                confounds=confounds,
-                interpolation=preparation.interpolation,
-                **wanted,
-            )
-        elif isinstance(geometry, SurfaceGeometry):
-            summary = prepare_responses(
-                SurfaceSource(inputs.bold, inputs.bold_right, geometry), confounds, **wanted
-            )
-        else:
-            summary = prepare_responses(CiftiSource(inputs.bold, geometry), confounds, **wanted)
+        if geometry.affine is not None:
+            check_brain_mask(BoldImage(inputs.bold), inputs.brain_mask)
+        source = source_of(
+            inputs.bold,
+            geometry,
+            right=inputs.bold_right if isdefined(inputs.bold_right) else None,
+            interpolation=preparation.interpolation,
+            smoothing_mm=preparation.smoothing_mm,
+        )
+        summary = prepare_responses(
+            source,
+            confounds,
+            tr_s=run.tr_s,
+            high_pass_hz=preparation.high_pass_hz,
+            out_npy=folder / "responses.npy",
+            nuisance_npy=folder / "nuisance.npy",
+            memory_mb=inputs.memory_mb,
+            standardise=preparation.standardise and preparation.clips is None,
+        )
         np.save(folder / "keep.npy", confounds.keep)
         write_json(folder / "summary.json", summary | confounds.motion())
         return {name: str(folder / name) + ending for name, ending in _PREPARED}

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, traits
+from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, isdefined, traits
 
 from cinebold.bold.clip_responses import clip_regressors, clip_responses
 from cinebold.bold.clip_standardisation import average_repeats, standardise_sessions
@@ -64,6 +64,7 @@ class _ReadInputSpec(StageInputSpec):
     mask = File(exists=True, mandatory=True, desc="a Geometry")
     run_json = traits.Str(mandatory=True, desc="a Run")
     interpolation = traits.Str("linear", usedefault=True)
+    smoothing_mm = traits.Float(desc="full width at half maximum; not given: not smoothed")
     memory_mb = traits.Int(1000, usedefault=True, nohash=True)
 
 
@@ -84,7 +85,12 @@ class ReadClipResponses(StageInterface):
         """See the class."""
         inputs = self.inputs
         rows = list(from_json(Run, inputs.run_json).beta_rows)
-        source = source_of(inputs.betas, load_geometry(inputs.mask), interpolation=inputs.interpolation)
+        source = source_of(
+            inputs.betas,
+            load_geometry(inputs.mask),
+            interpolation=inputs.interpolation,
+            smoothing_mm=inputs.smoothing_mm if isdefined(inputs.smoothing_mm) else None,
+        )
         untouched = Confounds(np.empty((source.n_volumes, 0)), (), np.ones(source.n_volumes, bool), "none")
         summary = prepare_responses(
             source,

@@ -18,6 +18,7 @@ from nipype.interfaces.base import (
 )
 
 from cinebold.bold.maps import load_geometry
+from cinebold.bold.parcel_geometry import ParcelGeometry, write_parcel_table
 from cinebold.design.loadings import loadings_table
 from cinebold.design.run_design import RunDesign
 from cinebold.encoding.fit import fit_encoding_model
@@ -32,6 +33,7 @@ class _InputSpec(StageInputSpec):
     designs = InputMultiObject(File(exists=True), mandatory=True)
     responses = InputMultiObject(File(exists=True), mandatory=True)
     mask = File(exists=True, mandatory=True)
+    atlas = traits.Str(desc="label of the atlas in the name of its table")
     design_summaries = InputMultiObject(File(exists=True), desc="what the card says of films and runs")
     settings_json = traits.Str(mandatory=True, desc="EncodingSettings")
     delays_s = traits.List(traits.Float, mandatory=True)
@@ -47,6 +49,7 @@ class _OutputSpec(TraitedSpec):
     )
     model = OutputMultiObject(File(exists=True), desc="encoding.safetensors and encoding.json")
     loadings = OutputMultiObject(File(exists=True), desc="a table a feature space")
+    parcels = OutputMultiObject(File(exists=True), desc="atlas-<label>_stats.tsv, where targets are parcels")
     timeseries = OutputMultiObject(File(exists=True), desc="a table a run and feature space, run by run")
     diagnostics = File(exists=True)
 
@@ -66,6 +69,7 @@ class FitEncodingModel(StageInterface):
             list(inputs.designs),
             list(inputs.responses),
             inputs.mask,
+            inputs.atlas if isdefined(inputs.atlas) else "",
             summaries,
             inputs.settings_json,
             tuple(inputs.delays_s),
@@ -85,6 +89,7 @@ def fit_and_save(
     design_paths: Sequence[str],
     response_paths: Sequence[str],
     mask_path: str,
+    atlas: str,
     summary_paths: Sequence[str],
     settings_json: str,
     delays_s: Sequence[float],
@@ -126,8 +131,14 @@ def fit_and_save(
             [f"{space} {k:02d}" for k in range(len(weights))],
         )
     ]
-    about = {} if geometry.affine is not None else {"geometry": geometry.describe()}
-    model = replace(result.model, mask=geometry.kept, affine=geometry.affine, card={**diagnostics, **about})
+    parcels = isinstance(geometry, ParcelGeometry)
+    about = {"geometry": geometry.describe()} if parcels or geometry.affine is None else {}
+    model = replace(
+        result.model,
+        mask=None if parcels else geometry.kept,
+        affine=geometry.affine,
+        card={**diagnostics, **about},
+    )
     model.save(folder / "encoding")
     loadings = [
         str(
@@ -141,6 +152,9 @@ def fit_and_save(
         "maps": [str(path) for path in maps],
         "model": [str(folder / "encoding.safetensors"), str(folder / "encoding.json")],
         "loadings": loadings,
+        "parcels": [str(write_parcel_table(folder / f"atlas-{atlas}_stats.tsv", geometry, result.maps))]
+        if parcels
+        else [],
         "timeseries": _save_timeseries(folder, designs, model),
         "diagnostics": str(folder / "diagnostics.json"),
     }

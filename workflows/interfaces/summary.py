@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, TraitedSpec, traits
 
-from cinebold.bold.maps import map_values
+from cinebold.bold.maps import load_geometry, map_values
 from cinebold.features.registry import extractor_class
 from cinebold.files import read_json, write_json
 from workflows.interfaces.base import StageInputSpec, StageInterface
@@ -34,6 +34,7 @@ class _InputSpec(StageInputSpec):
     analysis_json = traits.Str(mandatory=True, desc="a ParticipantAnalysis")
     responses = InputMultiObject(File(exists=True), mandatory=True, desc="summaries of the prepared runs")
     designs = InputMultiObject(File(exists=True), mandatory=True, desc="summaries of the designs")
+    mask = File(exists=True, mandatory=True, desc="the geometry of the maps")
     coverage = File(exists=True, mandatory=True, desc="the share of the wanted voxels that each run covers")
     diagnostics = File(exists=True, mandatory=True)
     model = InputMultiObject(File(exists=True), mandatory=True, desc="tensors and card")
@@ -57,14 +58,16 @@ class SummariseParticipant(StageInterface):
         responses = [read_json(path) for path in inputs.responses]
         designs = [read_json(path) for path in inputs.designs]
         fit = read_json(inputs.diagnostics)
+        geometry = load_geometry(inputs.mask)
         maps = {
-            name: map_values(path)
+            name: geometry.at_targets(map_values(path))
             for name, path in maps_by_statistic(inputs.maps).items()
             if not name.startswith("weight")
         }
-        warnings = [*analysis.warnings, *fit["warnings"]]
-        for run, design in zip(analysis.runs, designs, strict=True):
-            warnings += [text if run.label in text else f"{run.label}: {text}" for text in design["warnings"]]
+        warnings = [*analysis.warnings, *_empty_parcels(responses[0]), *fit["warnings"]]
+        for run, *found in zip(analysis.runs, responses, designs, strict=True):
+            texts = [text for one in found for text in one.get("warnings", ())]
+            warnings += [text if run.label in text else f"{run.label}: {text}" for text in texts]
         content = {
             "participant": analysis.participant,
             "recipe": analysis.recipe,
@@ -78,7 +81,7 @@ class SummariseParticipant(StageInterface):
             ],
             "excluded_runs": [asdict(run) for run in analysis.excluded],
             "spaces": _spaces(analysis, designs, read_json(inputs.model[1])["spaces"]),
-            "bold": asdict(analysis.bold)
+            "bold": analysis.bold.described()
             | {"resolution_mm": analysis.bold.resolution_mm or "native"}
             | ({} if analysis.runs[0].geometry == "volume" else {"geometry": analysis.runs[0].geometry})
             | analysis.run_rules,
@@ -98,6 +101,18 @@ class SummariseParticipant(StageInterface):
             "versions": {**versions(space.extractor for space in analysis.spaces), **analysis.input_versions},
         }
         return {"summary": str(write_json(folder / "desc-summary_report.json", content))}
+
+
+def _empty_parcels(responses: Mapping[str, Any]) -> list[str]:
+    """What is said of parcels of which no target is analysed."""
+    names = responses.get("parcels_empty", ())
+    if not names:
+        return []
+    plural = "parcels have" if len(names) > 1 else "parcel has"
+    return [
+        f"{len(names)} {plural} no target that is analysed, and no result: {', '.join(names)}. A finer --resolution or "
+        "--mask brain may reach them."
+    ]
 
 
 def _delays(diagnostics: Mapping[str, Any]) -> list[int]:
