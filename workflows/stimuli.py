@@ -65,7 +65,7 @@ def init_stimuli_wf(
             ),
             name=field,
             n_procs=threads,
-            mem_gb=bounded(extraction_gb(), hardware),
+            mem_gb=bounded(extraction_gb(extraction.spaces, threads, extraction.weights_dir), hardware),
             # A stored series that somebody deleted is made again, whatever the work directory remembers.
             overwrite=None if all(Path(path).is_file() for path in extraction.outputs) else True,
         )
