@@ -1,12 +1,13 @@
 """From settings and datasets to specifications: what an analysis level is going to do, before anything is done."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bids_app import outputs
+from bids_app.bases import Bases
 from bids_app.config import Settings
 from bids_app.exclusion import CheckedRuns, check_runs
 from bids_app.film_files import FilmFiles
@@ -25,11 +26,13 @@ from bids_app.inputs import (
 from bids_app.map_descriptions import grid_metadata, preparation_of, statistics_of
 from bids_app.random_weights import random_parameters, random_spaces, random_warnings
 from bids_app.recipe import Recipe
+from cinebold.encoding.settings import CrossValidation
 from cinebold.errors import InputError, MissingWeightsError, NothingSelectedError
 from workflows.specifications import (
     FeatureExtraction,
     GroupAnalysis,
     ParticipantAnalysis,
+    Run,
 )
 
 _log = logging.getLogger(__name__)
@@ -77,10 +80,10 @@ def _plan_stimuli(settings: Settings, recipe: Recipe) -> Plan:
     shown = collect_shown(
         settings.bids_dir, participants, selection, settings.stimuli_dir, settings.stimulus_map
     )
-    files = FilmFiles(recipe)
+    files, bases = FilmFiles(recipe), Bases(recipe)
     lacking = files.problems(str(film) for film, _ in shown.films)
     films = [(film, name) for film, name in shown.films if str(film) not in lacking]
-    extractions = _extractions(films, settings, recipe, files)
+    extractions = _extractions(films, settings, recipe, files, bases)
     missing_weights = _missing_weights(settings, recipe)
     return Plan(
         labels=tuple(extraction.film_name for extraction in extractions),
@@ -98,7 +101,7 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
     selection = _selection(settings)
     fmriprep_dir = find_fmriprep(settings.bids_dir, settings.derivatives)
     participants = find_participants(settings.bids_dir, fmriprep_dir, selection)
-    analyses, problems, filtered, files = [], {}, [], FilmFiles(recipe)
+    analyses, problems, filtered, files, bases = [], {}, [], FilmFiles(recipe), Bases(recipe)
     for participant in participants:
         label = f"sub-{participant}"
         try:
@@ -124,7 +127,9 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
         films = {p.film for run in inputs.runs for p in run.presentations}
         found = [*inputs.problems, *checked.problems, *files.problems(films).values()]
         if inputs.runs:
-            found += _fold_problems(inputs, recipe, settings)
+            cross_validation = recipe.encoding_settings(settings.random_seed).cross_validation
+            found += _fold_problems(inputs.runs, cross_validation)
+            found += bases.leaks(inputs.runs, cross_validation)
         if found:
             problems[label] = " ".join(
                 text.removeprefix(f"{label}: ") for text in [*found, *checked.sentences]
@@ -147,7 +152,7 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
         labels=tuple(f"sub-{analysis.participant}" for analysis in analyses),
         problems=problems,
         warnings=random_warnings(random_spaces(settings, recipe)),
-        extractions=_extractions({(p.film, p.film_name) for p in shown}, settings, recipe, files),
+        extractions=_extractions({(p.film, p.film_name) for p in shown}, settings, recipe, files, bases),
         analyses=tuple(analyses),
         shown=runs_of_analyses(analyses),
         missing_weights=_missing_weights(settings, recipe),
@@ -155,13 +160,12 @@ def _plan_participants(settings: Settings, recipe: Recipe) -> Plan:
     )
 
 
-def _fold_problems(inputs: ParticipantInputs, recipe: Recipe, settings: Settings) -> list[str]:
+def _fold_problems(runs: Sequence[Run], cross_validation: CrossValidation) -> list[str]:
     """Why no folds can be made of the runs: told before anything runs, where names are enough to tell it."""
-    cross_validation = recipe.encoding_settings(settings.random_seed).cross_validation
-    if len(inputs.runs) < 2 and cross_validation.scheme != "leave-one-stimulus-out":
+    if len(runs) < 2 and cross_validation.scheme != "leave-one-stimulus-out":
         return []
     try:
-        planned_folds(inputs.runs, cross_validation)
+        planned_folds(runs, cross_validation)
     except InputError as error:
         return [str(error)]
     return []
@@ -186,7 +190,7 @@ def _participant_analysis(
         "Sources": sorted({uri for run in runs for uri in run.sources}),
         "ModelParameters": {
             "Recipe": recipe.name,
-            "FeatureSpaces": [asdict(space) for space in recipe.feature_spaces],
+            "FeatureSpaces": [space.described() for space in recipe.feature_spaces],
             "Responses": bold.described(),
             "DelaysSeconds": list(delays_s),
             "LowPass": recipe.design.low_pass,
@@ -227,7 +231,7 @@ def _participant_analysis(
 
 
 def _extractions(
-    films: Iterable[tuple[str, str]], settings: Settings, recipe: Recipe, files: FilmFiles
+    films: Iterable[tuple[str, str]], settings: Settings, recipe: Recipe, files: FilmFiles, bases: Bases
 ) -> tuple[FeatureExtraction, ...]:
     """One extraction a film, in the order of the films' names."""
     return tuple(
@@ -243,7 +247,7 @@ def _extractions(
             random_weights=settings.random_weights,
             seed=settings.random_seed,
             sources=(f"bids:raw:stimuli/{film_name}",),
-            beside=files.identity(str(film)),
+            beside=(*files.identity(str(film)), *bases.identity),
         )
         for film, film_name in sorted(films, key=lambda pair: pair[1])
     )
@@ -260,6 +264,8 @@ def _missing_weights(settings: Settings, recipe: Recipe) -> MissingWeightsError 
                 space.parameters,
                 weights_dir=str(settings.weights_dir) if settings.weights_dir else None,
                 random_weights=settings.random_weights,
+                seed=settings.random_seed,
+                basis=space.basis,
             )
         except MissingWeightsError as error:
             return error

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from bids_app.atlas_files import atlas_file
 from bids_app.config import Settings
 from bids_app.confounds_files import confounds_files
+from bids_app.feature_tables import checked_features
 from bids_app.fields import FrozenModel, complaint, read_toml
 from bids_app.recipe_tables import (
     BoldTable,
@@ -82,7 +83,8 @@ class Recipe(FrozenModel):
     def feature_spaces(self) -> tuple[FeatureSpace, ...]:
         """The feature spaces, as the workflows take them."""
         return tuple(
-            FeatureSpace(t.space, t.extractor, dict(t.parameters), t.store_dtype) for t in self.features
+            FeatureSpace(t.space, t.extractor, dict(t.parameters), t.store_dtype, t.basis)
+            for t in self.features
         )
 
     @property
@@ -237,8 +239,6 @@ def _drop_what_belonged(content: dict[str, Any], table: str, key: str, value: An
 
 def resolve_recipe(settings: Settings) -> Recipe:
     """The recipe with the user's overrides; every name in it is checked."""
-    from cinebold.features.registry import extractor_names, validate_parameters
-
     recipe = load_recipe(settings.recipe)
     content = recipe.model_dump()
     for (table, key), name in _OVERRIDES.items():
@@ -249,17 +249,7 @@ def resolve_recipe(settings: Settings) -> Recipe:
     if settings.betas is not None:
         content["bold"]["responses"] = "clips"
     content["name"] = settings.model_label or "-".join(settings.features or (recipe.name,)).replace("_", "")
-    if settings.features is not None:
-        content["features"] = [
-            {"space": name.replace("_", ""), "extractor": name, "parameters": {}}
-            for name in settings.features
-        ]
-    for table in content["features"]:
-        if table["extractor"] not in extractor_names():
-            raise SettingError(
-                f"expected a feature extractor out of {', '.join(extractor_names())}, found {table['extractor']!r}"
-            )
-        validate_parameters(table["extractor"], table["parameters"])
+    content["features"] = checked_features(content["features"], settings.features)
     mask = content["bold"]["mask"]
     if mask not in ("gm", "brain", "none"):
         path = Path(os.path.abspath(Path(mask).expanduser()))

@@ -54,6 +54,7 @@ class FeatureTable(FrozenModel):
     extractor: str
     parameters: dict[str, Any] = Field(default_factory=dict)
     store_dtype: Literal["float32", "float16"] = "float32"
+    basis: str | None = None
 
 
 def _split(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """The graph of one participant: BOLD and features in, maps, models and figures out."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +201,7 @@ def _connect_sinks(
     ds_maps = _sink("ds_maps", [str(root / analysis.prefix)], analysis.map_metadata, specific)
     ds_model = _sink("ds_model", [str(root / analysis.model_prefix)])
     ds_loadings = _sink("ds_loadings", [str(root / analysis.model_prefix)])
-    own = {f"desc-{s.name}_timeseries.tsv": {"FeatureSpace": asdict(s)} for s in analysis.spaces}
+    own = {f"desc-{s.name}_timeseries.tsv": {"FeatureSpace": s.described()} for s in analysis.spaces}
     ds_timeseries = _sink("ds_timeseries", series_prefixes, _timeseries_metadata(analysis), json.dumps(own))
     ds_figures = _sink("ds_figures", [str((root / analysis.figures_prefix).parent)], separator="/")
     ds_summary = _sink("ds_summary", [str(root / analysis.figures_prefix)])

@@ -34,6 +34,13 @@ class FeatureSpace:
     extractor: str  #: registered extractor, e.g. "motion_energy"
     parameters: dict[str, Any] = field(default_factory=dict)
     store_dtype: str = "float32"  #: or "float16": how the values are stored
+    basis: str | None = None  #: a file of principal components that windows are reduced to
+
+    def described(self) -> dict[str, Any]:
+        """For sidecars: a basis by its name; that of its content is in the features' own sidecar."""
+        content = asdict(self)
+        basis = content.pop("basis")
+        return content if basis is None else {**content, "basis": Path(basis).name}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,12 @@ def features_sentences(summary: Mapping[str, Any]) -> list[str]:
         else:
             text = f"were computed with the extractor {extractor}."
         sentences.append(f"The features of the space “{name}” {text}")
+        basis = mapping_of(mapping_of(space, "provenance"), "basis")
+        if basis:
+            sentences.append(
+                f"They were reduced to their scores on {basis.get('n_components')} principal components, learned "
+                "incrementally [@ross2008] from films that the model was not tested on."
+            )
         if space.get("random_weights"):
             sentences.append(
                 "The network had RANDOM weights: these features say nothing about a trained network."
@@ -146,6 +152,9 @@ def _reading(network: _Network, parameters: Mapping[str, Any], provenance: Mappi
     n_inputs, n_outputs = projection.get("n_inputs"), projection.get("n_outputs")
     if is_number(n_inputs) and is_number(n_outputs):
         read.append(f"projected at random from {n_inputs:,} to {n_outputs:,} numbers [@kane2014]")
+    n_components = mapping_of(provenance, "basis").get("n_components")
+    if is_number(n_components):
+        read.append(f"reduced to {n_components:,} principal components [@jolliffe2016] fitted beforehand")
     if parameters.get("precision") == "bfloat16":
         read.append("computed in bfloat16")
     return read

@@ -27,6 +27,7 @@ def extract(extraction_json: str, device: str, n_threads: int, progress: bool) -
             weights_dir=extraction.weights_dir,
             random_weights=extraction.random_weights,
             seed=extraction.seed,
+            basis=space.basis,
         )
         for space, output in zip(extraction.spaces, extraction.outputs, strict=True)
     }
