@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     listed.set_defaults(command=_list)
 
     fetched = commands.add_parser("fetch", help="download weights (needs a network)")
-    fetched.add_argument("extractors", nargs="+", metavar="EXTRACTOR")
+    fetched.add_argument("extractors", nargs="+", metavar="EXTRACTOR[:CHECKPOINT]",
+                         help="with the name of another checkpoint on the Hugging Face hub than the default one, "
+                         "e.g. clip:openai/clip-vit-large-patch14")  # fmt: skip
     fetched.add_argument("--weights-dir", type=Path, required=True, metavar="DIR", help="where files are put")
     fetched.set_defaults(command=_fetch)
 
@@ -144,24 +146,24 @@ def _window_words(window: Mapping[str, Any]) -> str:
 
 def _fetch(options: argparse.Namespace) -> int:
     from cinebold.errors import DownloadError, SettingError
+    from cinebold.features.checkpoints.fetching import fetch_checkpoint
     from cinebold.features.fetching import fetch_weights
     from cinebold.features.registry import extractor_class, has_weights
 
-    sources = {}
-    for name in options.extractors:
+    failed = 0
+    for asked in options.extractors:
+        name, _, checkpoint = asked.partition(":")
         kind = extractor_class(name)
         if not has_weights(kind):
             raise SettingError(f"{name} needs no weights: there is nothing to download.")
-        if hasattr(
-            kind, "find_weights"
-        ):  # a folder of several files: where it is missing the error says how to get it
-            sys.stdout.write(f"{name}: {kind.find_weights(str(options.weights_dir))} was there\n")
-        else:
-            sources[name] = kind.source
-    failed = 0
-    for name, source in sources.items():
+        hub_name = checkpoint or getattr(kind, "hub_name", "")
+        if checkpoint and not hasattr(kind, "hub_name"):
+            raise SettingError(f"{name} has one checkpoint; leave {checkpoint} out.")
         try:
-            path, is_new = fetch_weights(source, options.weights_dir, _progress(name))
+            if hub_name:
+                path, is_new = fetch_checkpoint(hub_name, options.weights_dir, _progress(hub_name))
+            else:
+                path, is_new = fetch_weights(kind.source, options.weights_dir, _progress(name))
         except DownloadError as error:
             failed = _say(str(error), 1)
             continue

@@ -63,24 +63,29 @@ class CheckpointFolder:
             f"{self.path}: expected the weights in {', '.join(WEIGHTS)}, found none of them; download the whole folder."
         )
 
-    def parts(self) -> list[Path]:
-        """The files of the weights, in the order of their names."""
+    def part_names(self) -> list[str]:
+        """The names of the files of the weights, sorted; those that an index names need not be there."""
         file = self.weights_file
         if not file.name.endswith(".index.json"):
-            return [file]
+            return [file.name]
         names = _table(file).get("weight_map")
         if not isinstance(names, dict) or not names:
             raise InputError(f"{file}: expected a table weight_map of weights and files, found none.")
-        parts = []
-        for name in sorted({str(name) for name in names.values()}):
+        found = sorted({str(name) for name in names.values()})
+        for name in found:
             if Path(name).name != name:
                 raise InputError(f"{file}: expected names of files beside it, found {name}.")
+        return found
+
+    def parts(self) -> list[Path]:
+        """The files of the weights, in the order of their names."""
+        names = self.part_names()
+        for name in names:
             if not (self.path / name).is_file():
                 raise MissingWeightsError(
-                    f"{file} names {name}, which is not beside it; download the whole folder."
+                    f"{self.weights_file} names {name}, which is not beside it; download the whole folder."
                 )
-            parts.append(self.path / name)
-        return parts
+        return [self.path / name for name in names]
 
     def state(self) -> dict[str, Any]:
         """All weights by name."""
@@ -131,8 +136,8 @@ def find_checkpoint(extractor: str, name: str, weights_dir: str | Path | None) -
     target = weights_dir if weights_dir is not None else "WEIGHTS"
     raise MissingWeightsError(
         f"{extractor} needs its pretrained weights: looked for {where}models--{double} in {caches[-1]}; on a machine "
-        f"with a network run `hf download {name} --local-dir {target}/{double}` and name the folder {target} with "
-        "--weights-dir."
+        f"with a network run `cinebold-features fetch {extractor}:{name} --weights-dir {target}` and name the folder "
+        f"{target} with --weights-dir."
     )
 
 

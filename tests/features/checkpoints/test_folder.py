@@ -79,7 +79,7 @@ def test_an_absent_checkpoint_says_what_was_looked_for_and_how_to_get_it(tmp_pat
         "facebook--vjepa2-vitl-fpc64-256",
         str(tmp_path),
         str(tmp_path / "nothing" / "hub"),
-        f"hf download {NAME} --local-dir {tmp_path}/facebook--vjepa2-vitl-fpc64-256",
+        f"cinebold-features fetch vjepa2:{NAME} --weights-dir {tmp_path}",
         "--weights-dir",
     ):
         assert part in str(caught.value)
