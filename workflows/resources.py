@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
+from pathlib import Path
 
 from cinebold.errors import CineboldError
 from cinebold.features.checkpoints.folder import find_checkpoint
@@ -117,7 +118,7 @@ def _checkpoint_scale(space: FeatureSpace, weights_dir: str | None) -> float:
 
 
 def _layer_gb(space: FeatureSpace) -> float:
-    """The numbers of a layer for a batch of windows, twice; what is stored of them again, and its random projection."""
+    """The numbers of a layer for a batch of windows, twice; what is read of them again, and its projection or basis."""
     kind, n_hidden = extractor_class(space.extractor), _NETWORKS[space.extractor].hidden_numbers
     if n_hidden:
         n_numbers = n_stored = n_hidden * (space.parameters.get("spatial") == "full")
@@ -127,7 +128,8 @@ def _layer_gb(space: FeatureSpace) -> float:
         n_numbers = extractor.layer.n_features("full")
         n_stored = extractor.layer.n_features(extractor.parameters.spatial)
     batch = kind.batch["cpu"]
-    return (n_numbers * 8 * batch + n_stored * (32 + 8 * batch)) / _GB
+    basis = Path(space.basis).stat().st_size if space.basis and Path(space.basis).is_file() else 0
+    return (n_numbers * 8 * batch + n_stored * (32 + 8 * batch) + basis) / _GB
 
 
 def fit_gb(

@@ -152,9 +152,6 @@ def _reading(network: _Network, parameters: Mapping[str, Any], provenance: Mappi
     n_inputs, n_outputs = projection.get("n_inputs"), projection.get("n_outputs")
     if is_number(n_inputs) and is_number(n_outputs):
         read.append(f"projected at random from {n_inputs:,} to {n_outputs:,} numbers [@kane2014]")
-    n_components = mapping_of(provenance, "basis").get("n_components")
-    if is_number(n_components):
-        read.append(f"reduced to {n_components:,} principal components [@jolliffe2016] fitted beforehand")
     if parameters.get("precision") == "bfloat16":
         read.append("computed in bfloat16")
     return read

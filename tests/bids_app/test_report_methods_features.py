@@ -66,3 +66,10 @@ def test_random_weights_are_of_no_checkpoint_and_of_no_training():
     assert "trained on" not in _told("resnet50", {}, random_weights=True)
     pytest.importorskip("transformers")
     assert "configured as the checkpoint" in _told("videomae", {}, random_weights=True)
+
+
+def test_a_basis_is_told_once():
+    made = {"parameters": {"layer": "layer3"}, "basis": {"sha256": "0", "n_components": 1200}}
+    text = methods_markdown({"spaces": [{"name": "s", "extractor": "resnet50", "provenance": made}]})
+    assert ": layer layer3, at all places. They were reduced to" in text and text.count("1200") == 1
+    assert "(Ross et al., 2008)" in text

@@ -104,6 +104,17 @@ def test_another_checkpoint_counts_by_its_files(tmp_path):
     assert found == pytest.approx(_gb(("low_level", {})) + 2 * 4.0, rel=0.01)
 
 
+def test_a_basis_counts_by_its_file_and_lets_layers_be_of_any_size(tmp_path):
+    basis = tmp_path / "basis.safetensors"
+    given = {"layer": "conv1", "n_projected": 0}
+    needed = []
+    for size_gb in (0, 2):
+        with basis.open("wb") as file:
+            file.truncate(size_gb * 1024**3)
+        needed.append(extraction_gb([FeatureSpace("a", "alexnet", given, basis=str(basis))]))
+    assert needed[1] - needed[0] == pytest.approx(2.0)
+
+
 def test_extraction_is_known_without_torch():
     code = (
         "import sys; from workflows.resources import extraction_gb as gb; "
