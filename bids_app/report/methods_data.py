@@ -44,13 +44,20 @@ def responses_sentences(summary: Mapping[str, Any]) -> list[str]:
     masks = {"gm": "grey matter", "brain": "the brain", "none": "the whole field of view"}
     mask = masks.get(str(bold.get("mask")), "a mask given by the user")
     resolution = bold.get("resolution_mm")
-    how = " by their nearest neighbours" if bold.get("interpolation") == "nearest" else ""
+    how = {"nearest": " by their nearest neighbours", "cubic": " by cubic splines"}.get(
+        str(bold.get("interpolation")), ""
+    )
     grid = f", resampled to {resolution:g} mm{how}" if is_number(resolution) else ""
     surfaces = {"cifti": "the grayordinates", "surface": "the vertices of both hemispheres"}
     where = surfaces.get(str(bold.get("geometry")), f"the voxels of {mask}{grid}")
+    if atlas := bold.get("atlas"):
+        on = {"cifti": "grayordinates", "surface": "the vertices of both hemispheres"}
+        where = f"the means of the parcels of the atlas {atlas} over {on.get(str(bold.get('geometry')), mask + grid)}"
     if bold.get("geometry") == "surface" and bold.get("mask") == "gm":
         where += " inside the cortex mask, where the derivatives have one"
     sentences = [f"Responses are {where}."]
+    if is_number(width := bold.get("smoothing_mm")):
+        sentences.append(f"Volumes were smoothed with a Gaussian of {width:g} mm full width at half maximum.")
     regressed = _confounds(summary, bold)
     # Strategies that bring fMRIPrep's cosines need no others: what each run says is what was done.
     filtered = [run.get("high_pass_hz") for run in mappings_of(summary, "runs")] or [bold.get("high_pass_hz")]

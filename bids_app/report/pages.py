@@ -15,8 +15,12 @@ from cinebold.files import write_text
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-#: By the geometry in the summary: what one target is called, and several.
-_TARGETS = {"surface": ("vertex", "vertices"), "cifti": ("grayordinate", "grayordinates")}
+#: By the geometry in the summary, or "parcels": what one target is called, and several.
+_TARGETS = {
+    "surface": ("vertex", "vertices"),
+    "cifti": ("grayordinate", "grayordinates"),
+    "parcels": ("parcel", "parcels"),
+}
 _VOXEL = re.compile(r"\bvoxels?\b(?! tile)")
 _NARROW_PX = 900  #: figures up to this width stand two in a row
 
@@ -83,6 +87,7 @@ def _prepared(analysis: AnalysisFiles) -> dict[str, Any]:
         "title": " · ".join(str(summary[key]) for key in ("recipe", "space") if summary.get(key))
         or analysis.name,
         "geometry": _mapping(summary.get("bold")).get("geometry", summary.get("geometry")),
+        "atlas": _mapping(summary.get("bold")).get("atlas"),
         "problem": analysis.problem,
         "summary": summary,
         "runs": _objects(summary.get("runs")),
