@@ -138,17 +138,19 @@ def _reading(network: _Network, parameters: Mapping[str, Any], provenance: Mappi
         read = [f"hidden state {hidden} (0 goes into the first block)"]
     else:
         read = [_LAYERS.get(layer, f"layer {layer}")]
-    has_places = layer not in _FLAT
-    if has_places and "tokens" in parameters:
-        read.append("its class token" if parameters["tokens"] == "cls" else "the tokens of its patches")
-        has_places = parameters["tokens"] != "cls"
+    has_places, places = layer not in _FLAT, network.places
+    if has_places and parameters.get("tokens") == "cls":
+        read.append("its class token")
+        has_places = False
+    elif has_places and "tokens" in parameters:
+        places = "tokens of the patches"
     if parameters.get("log") is True and layer != "fc8":
         read.append("on a logarithmic scale")
     projection = mapping_of(provenance, "projection")
     if has_places and parameters.get("spatial") == "mean":
-        read.append(f"averaged over {network.places}")
-    elif has_places and not projection:
-        read.append(f"at all {network.places}")
+        read.append(f"averaged over {places}")
+    elif has_places and (not projection or places != network.places):
+        read.append(f"at all {places}")
     n_inputs, n_outputs = projection.get("n_inputs"), projection.get("n_outputs")
     if is_number(n_inputs) and is_number(n_outputs):
         read.append(f"projected at random from {n_inputs:,} to {n_outputs:,} numbers [@kane2014]")

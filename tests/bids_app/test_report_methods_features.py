@@ -50,7 +50,8 @@ def test_what_was_read_from_a_network_is_told(extractor, parameters, said):
          "“vjepa2-vitl-fpc64-256”, as implemented in transformers 5.23.0 (Wolf et al., 2020), over windows of 4 s: "
          "hidden state 12 (0 goes into the first block), averaged over tokens."),
         ("dinov2", {"layer": -1, "tokens": "patches", "spatial": "full"}, "hidden state 12 (0 goes into the first "
-         "block), the tokens of its patches, projected at random from 196,608 to 4,096"),
+         "block), at all tokens of the patches, projected at random from 196,608 to 4,096"),
+        ("clip", {"layer": 2}, "hidden state 2 (0 goes into the first block), averaged over tokens of the patches."),
         ("dinov2", {}, "the encoder's last output, its class token."),
         ("clip", {}, "the embedding that is compared with texts."),
         ("checkpoint", {"scores": "sigmoid"}, "“vit-base-patch16-224”, as implemented in transformers 5.23.0 (Wolf et "
