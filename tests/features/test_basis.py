@@ -30,7 +30,7 @@ CENTRE = np.random.default_rng(1).normal(size=N_INPUTS) + 5
 class Planted(Tiny):
     """Numbers of three dimensions in forty, far from zero, with a little noise that the window fixes."""
 
-    def __init__(self, hop_s: float = 0.02, bin_s: float = 0.0, noise: float = 0.01, offset: float = 0.0):
+    def __init__(self, hop_s: float = 0.02, bin_s: float = 0.0, noise: float = 0.003, offset: float = 0.0):
         super().__init__(TinyParameters(hop_s, bin_s))
         self.noise, self.offset = noise, offset
 
