@@ -41,6 +41,20 @@ def atlas_file(choice: str | None, space: str) -> str | None:
         raise SettingError(f"--atlas: {error}") from None
 
 
+def remarks_on_atlas(atlas: str | None, space: str | None) -> list[str]:
+    """A sentence where an atlas of volumes is, by the name of its file, in another space than the runs."""
+    if atlas is None or space is None:
+        return []
+    entities = dict(part.partition("-")[::2] for part in Path(atlas).name.partition(".")[0].split("_"))
+    own = entities.get("space", entities.get("tpl", space))
+    if own == space:
+        return []
+    return [
+        f"the atlas {Path(atlas).name} is in the space {own} by its name, and the runs are in {space}: parcels "
+        "are not where they should be as far as these differ."
+    ]
+
+
 def check_atlas(atlas: str | None, kind: str) -> None:
     """Raise SettingError where an atlas is not of the kind that the runs need, "volume", "surface" or "cifti"."""
     if atlas is None:

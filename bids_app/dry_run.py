@@ -113,6 +113,10 @@ def _analysis(recipe: Recipe, geometries: Set[str]) -> str:
         where, noun = f"mask {bold.mask.replace('gm', 'cortex')}, both hemispheres", "vertices"
     elif "cifti" in geometries:
         where, noun = "CIFTI", "grayordinates"
+    elif bold.smoothing_mm:
+        where += f", smoothed with {bold.smoothing_mm:g} mm"
+    if bold.atlas is not None:
+        where, noun = f"{where}, parcels of {Path(bold.atlas).name}", "parcels"
     response = f"response {design.hrf}"
     if design.hrf == "none":
         delays = design.delays_s

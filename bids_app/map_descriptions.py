@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bids_app.atlas_files import check_atlas
+from bids_app.atlas_files import check_atlas, remarks_on_atlas
 from cinebold.errors import SettingError
 from cinebold.files import read_json
 from workflows.specifications import BoldPreparation, Run
@@ -150,7 +150,7 @@ def preparation_of(
     kind = runs[0].geometry
     check_atlas(bold.atlas, kind)
     if kind == "volume":
-        return bold, []
+        return bold, remarks_on_atlas(bold.atlas, runs[0].entities.get("space"))
     if bold.mask not in ("gm", "brain", "none"):
         raise SettingError(
             f"--mask {bold.mask} chooses voxels, but {Path(runs[0].bold).name} has none; on surfaces and grayordinates "

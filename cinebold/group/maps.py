@@ -8,6 +8,9 @@ import numpy as np
 
 from cinebold.bold.geometry import Geometry
 from cinebold.bold.maps import geometry_of_map, map_values, n_maps
+from cinebold.bold.parcel_geometry import ParcelGeometry
+from cinebold.bold.parcels import Parcellation
+from cinebold.encoding.model_files import read_card
 from cinebold.errors import InputError
 from cinebold.group.inference import benjamini_hochberg, fisher_z, mean_r, one_sample_t
 
@@ -24,7 +27,7 @@ def group_maps(
     q: float,
 ) -> tuple[dict[str, np.ndarray], Geometry, dict[str, Any]]:
     """Test held-out r (through Fisher's z) and the weights of each component against zero across
-    participants; in the targets that are finite in all of them.
+    participants; in the targets that are finite in all of them. Painted maps of parcels are tested parcel by parcel.
 
     Parameters
     ----------
@@ -61,7 +64,11 @@ def group_maps(
     if not mask.any():
         noun = whole.targets_name
         raise InputError(f"none of the {noun} has a finite r in all {len(participants)} participants")
-    r = r[:, mask]  # (n_participants, n_targets)
+    geometry = whole.with_kept(mask)
+    n_parcels = {who: len(parcels) for who in participants if (parcels := _parcels(models[who]))}
+    if n_parcels:
+        geometry = ParcelGeometry(geometry, _parcels_of_maps(r[:, mask]))
+    r = np.stack([geometry.at_targets(one) for one in r])  # (n_participants, n_targets)
     test = one_sample_t(fisher_z(r))
     adjusted = benjamini_hochberg(test.p)
     values = {
@@ -71,10 +78,10 @@ def group_maps(
         "stat-q_desc-r": adjusted,
     }
     summary: dict[str, Any] = {
-        "n_targets": int(mask.sum()),
-        "n_targets_by_participant": {
-            who: int(one.sum()) for who, one in zip(participants, finite, strict=True)
-        },
+        "n_targets": geometry.n_targets,
+        "n_targets_by_participant": n_parcels
+        or {who: int(one.sum()) for who, one in zip(participants, finite, strict=True)},
+        **({"parcels": True} if n_parcels else {}),
         "n_significant": int((adjusted < q).sum()),
         "scores": {
             "r": {
@@ -91,21 +98,32 @@ def group_maps(
         if reason:
             summary["warnings"].append(f"the weights of {space} were not tested: {reason}")
             continue
-        tested = _test_weights([weight_maps[who][space] for who in participants], mask)
+        tested = _test_weights([weight_maps[who][space] for who in participants], geometry)
         values |= {f"{name}_desc-{space}": found for name, found in tested.items()}
         summary["weights"][space] = {
             "n_components": len(tested["stat-t"]),
             "n_significant": [int((one < q).sum()) for one in tested["stat-q"]],
         }
-    return values, whole.with_kept(mask), summary
+    return values, geometry, summary
 
 
-def _test_weights(paths: list[str | Path], mask: np.ndarray) -> dict[str, np.ndarray]:
+def _parcels(model: str | Path) -> list[str]:
+    """The names of the parcels of a saved model; none where its targets are no parcels."""
+    return list(read_card(model)["fit"].get("geometry", {}).get("parcels", ()))
+
+
+def _parcels_of_maps(r: np.ndarray) -> Parcellation:
+    """Targets with the same r in every participant are of one parcel."""
+    _, parcels = np.unique(r, axis=1, return_inverse=True)
+    return Parcellation(parcels.ravel() + 1)
+
+
+def _test_weights(paths: list[str | Path], geometry: Geometry) -> dict[str, np.ndarray]:
     """Mean, t, p and q of each component, (n_components, n_targets); one component is in memory at a time."""
-    shape = (n_maps(paths[0]), int(mask.sum()))
+    shape = (n_maps(paths[0]), geometry.n_targets)
     found = {name: np.empty(shape) for name in ("stat-weight", "stat-t", "stat-p", "stat-q")}
     for k in range(shape[0]):
-        weights = np.stack([map_values(path, k)[mask].astype(np.float64) for path in paths])
+        weights = np.stack([geometry.at_targets(map_values(path, k)).astype(np.float64) for path in paths])
         test = one_sample_t(weights)
         found["stat-weight"][k], found["stat-t"][k], found["stat-p"][k] = test.mean, test.t, test.p
         found["stat-q"][k] = benjamini_hochberg(test.p)

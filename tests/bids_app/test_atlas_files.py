@@ -21,7 +21,14 @@ def recipe(tmp_path, **given):
 
 
 def runs(geometry):
-    return [SimpleNamespace(geometry=geometry, bold="/in/sub-01_bold.ending", cortex_masks=("a", "b"))]
+    return [
+        SimpleNamespace(
+            geometry=geometry,
+            bold="/in/sub-01_bold.ending",
+            cortex_masks=("a", "b"),
+            entities={"space": "MNI152NLin6Asym"},
+        )
+    ]
 
 
 def test_choices_reach_the_preparation_and_the_recorded_recipe(tmp_path):
@@ -77,6 +84,22 @@ def test_an_atlas_of_another_kind_than_the_runs(geometry, name, sentence, tmp_pa
     (tmp_path / name).touch()
     with pytest.raises(SettingError, match=sentence):
         preparation_of(runs(geometry), BoldPreparation(atlas=str(tmp_path / name)), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_remarks"),
+    [
+        (SCHAEFER, 1),
+        (SCHAEFER.replace("2009c", "6"), 0),
+        ("sub-01_space-T1w_dseg.nii.gz", 1),
+        ("mine.nii", 0),
+    ],
+)
+def test_an_atlas_in_another_space_by_its_name(name, n_remarks, tmp_path):
+    (tmp_path / name).touch()
+    _, remarks = preparation_of(runs("volume"), BoldPreparation(atlas=str(tmp_path / name)), None)
+    assert len(remarks) == n_remarks
+    assert all(name in text and "MNI152NLin6Asym" in text for text in remarks)
 
 
 def test_only_volumes_are_smoothed(tmp_path):

@@ -22,12 +22,14 @@ def atlas(simulated, tmp_path):
     labels = np.asarray(image.dataobj).astype(np.int16)
     (brain, *_) = (simulated / "derivatives/fmriprep/sub-01/func").glob("*_desc-brain_mask.nii.gz")
     labels[(np.asarray(nibabel.load(brain).dataobj) > 0) & (labels == 0)] = BESIDE
-    own = tmp_path / "tpl-X_atlas-Planted_dseg.nii.gz"
+    own = tmp_path / "tpl-MNI152NLin2009cAsym_atlas-Planted_dseg.nii.gz"
     nibabel.Nifti1Image(labels, image.affine).to_filename(own)
     table = path.with_name(path.name.replace(".nii.gz", ".tsv")).read_text().rstrip("\n")
     rows = [line.split("\t")[:2] for line in table.splitlines()]
     rows += [[str(BESIDE), "beside"], [str(ABSENT), "nowhere"]]
-    own.with_name("tpl-X_atlas-Planted_dseg.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    own.with_name(own.name.replace(".nii.gz", ".tsv")).write_text(
+        "".join("\t".join(row) + "\n" for row in rows)
+    )
     return own
 
 

@@ -1,5 +1,8 @@
 """Group maps from files: tests against scipy, and what cannot be compared is left out or refused."""
 
+import json
+from pathlib import Path
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -7,7 +10,10 @@ from nibabel.cifti2 import BrainModelAxis
 from scipy.stats import false_discovery_control, ttest_1samp
 
 from cinebold.bold.cifti import CiftiGeometry
+from cinebold.bold.geometry import VolumeGeometry
 from cinebold.bold.maps import map_values
+from cinebold.bold.parcel_geometry import ParcelGeometry
+from cinebold.bold.parcels import Parcellation
 from cinebold.bold.surfaces import SurfaceGeometry
 from cinebold.encoding.model import EncodingModel
 from cinebold.encoding.preprocessing import SpaceReducer
@@ -107,6 +113,38 @@ def test_surfaces_and_grayordinates_give_what_voxels_give(group, tmp_path):
     r_maps["02"] = group[2]["02"]
     with pytest.raises(InputError, match=r"sub-02.*different surfaces"):
         group_maps(r_maps, weight_maps, models, q=0.05)
+
+
+def test_painted_maps_are_tested_parcel_by_parcel(group, tmp_path):
+    """Parcels of very different sizes: each counts once, whatever it covers in each participant."""
+    labels = (
+        np.minimum(np.arange(np.prod(SHAPE)), 9).reshape(SHAPE) + 1
+    )  # the last one has most of the voxels
+    rng = np.random.default_rng(1)
+    r, weights = np.tanh(rng.normal(0.2, 0.2, (N, 10))), rng.normal(0.5, 1, (N, 2, 10))
+    r_maps, weight_maps, models = {}, {}, group[4]
+    for k, (who, model) in enumerate(models.items()):
+        inside = labels != 1 + k % 2
+        parcels = ParcelGeometry(VolumeGeometry(inside, AFFINE), Parcellation(labels[inside]))
+        values = [of[..., np.array(parcels.parcellation.indices) - 1] for of in (r[k], weights[k])]
+        r_maps[who], weight_maps[who] = (
+            str(parcels.save_map(tmp_path / f"{who}_{name}", one)[0])
+            for name, one in zip("rw", values, strict=True)
+        )
+        weight_maps[who] = {"a": weight_maps[who]}
+        card = json.loads(Path(f"{model}.json").read_text())
+        card["fit"]["geometry"] = parcels.describe()
+        Path(f"{model}.json").write_text(json.dumps(card))
+    found, geometry, summary = group_maps(r_maps, weight_maps, models, q=0.05)
+    assert (summary["n_targets"], summary["n_targets_by_participant"]["01"]) == (8, 9)
+    (path,) = geometry.save_map(tmp_path / "q", found["stat-q_desc-r"])
+    p = ttest_1samp(np.arctanh(r.astype(np.float32)[:, 2:].astype(float)), 0).pvalue
+    expected = np.concatenate([[np.nan, np.nan], false_discovery_control(p)])[labels - 1]
+    np.testing.assert_allclose(map_values(path), expected, rtol=1e-3)
+    of_weights = ttest_1samp(weights[:, 1, 2:].astype(np.float32).astype(float), 0).pvalue
+    painted = geometry.filled(found["stat-q_desc-a"][1])
+    expected = np.concatenate([[np.nan, np.nan], false_discovery_control(of_weights)])[labels - 1]
+    np.testing.assert_allclose(painted, expected, rtol=1e-3)
 
 
 def test_weights_of_other_components_are_left_out_and_said_so(group, tmp_path):
