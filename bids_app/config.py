@@ -149,6 +149,12 @@ class Settings(FrozenModel):
             return value
         return os.path.abspath(Path(value).expanduser())
 
+    @field_validator("atlas")
+    @classmethod
+    def _absolute_where_there_is_a_file(cls, value: str | None) -> str | None:
+        path = None if value is None else Path(os.path.abspath(Path(value).expanduser()))
+        return str(path) if path is not None and path.is_file() else value
+
     @field_validator("derivatives")
     @classmethod
     def _absolute_values(cls, value: dict[str, Path]) -> dict[str, Path]:

@@ -1,12 +1,13 @@
 """The choice of an atlas, of interpolation and of smoothing: what is found, and what is refused."""
 
+import tomllib
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from bids_app.atlas_files import atlas_file
-from bids_app.config import load_settings
+from bids_app.config import load_settings, settings_toml
 from bids_app.map_descriptions import preparation_of
 from bids_app.recipe import load_recipe, recipe_toml, resolve_recipe
 from cinebold.errors import SettingError
@@ -42,6 +43,17 @@ def test_choices_reach_the_preparation_and_the_recorded_recipe(tmp_path):
     assert found.described()["atlas"] == "atlas.nii.gz"  # no path of this machine
     back = recipe(tmp_path, recipe=str(tmp_path / "mine.toml"), smoothing=0, atlas="none").bold_preparation
     assert (back.interpolation, back.smoothing_mm, back.atlas) == ("cubic", None, None)
+
+
+def test_a_recorded_run_names_the_whole_path_of_an_atlas(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "atlas.nii.gz").touch()
+    required = {"bids_dir": "in", "output_dir": "out", "analysis_level": "participant"}
+    recorded = [
+        tomllib.loads(settings_toml(load_settings(required | {"atlas": atlas})))["atlas"]
+        for atlas in ("atlas.nii.gz", "Schaefer2018")
+    ]
+    assert recorded == [str(tmp_path / "atlas.nii.gz"), "Schaefer2018"]
 
 
 def test_names_are_those_of_templateflow_on_this_machine(tmp_path, monkeypatch):
