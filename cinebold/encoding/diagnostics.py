@@ -34,7 +34,7 @@ def edge_shares(alphas: Sequence[float], alpha_index: np.ndarray, predicted: np.
 def edge_warnings(estimator: str, alphas: Sequence[float], shares: dict[str, float]) -> list[str]:
     """A sentence for each end of the grid that more than 1 % of the predicted voxels choose."""
     return [
-        f"{share:.1%} of the predicted voxels choose the {edge} alpha of the grid "
+        f"{share:.1%} of the predicted targets choose the {edge} alpha of the grid "
         f"({alphas[0 if edge == 'least' else -1]:g}): widen the grid of the {estimator} alphas."
         for edge, share in shares.items()
         if share > EDGE_SHARE

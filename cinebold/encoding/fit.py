@@ -123,7 +123,7 @@ def finish_fit(
     n_invalid = int((~maps.valid).sum())
     if n_invalid:
         warnings.append(
-            f"{n_invalid} of {len(maps.valid)} voxels are constant or not finite in a run; they are NaN in all "
+            f"{n_invalid} of {len(maps.valid)} targets are constant or not finite in a run; they are NaN in all "
             "maps."
         )
     predicted = predicted_voxels(found["rsquared"], found.get("q"), plan.settings.q)
@@ -196,7 +196,7 @@ def check_runs(designs: Sequence[RunDesign], responses: Sequence[np.ndarray]) ->
             )
         if response.shape[1] != responses[0].shape[1]:
             raise InputError(
-                f"Run {design.label} has {response.shape[1]} voxels, run {first.label} has "
+                f"Run {design.label} has {response.shape[1]} targets, run {first.label} has "
                 f"{responses[0].shape[1]}: "
                 "prepare all runs with the same mask."
             )

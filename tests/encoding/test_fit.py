@@ -196,7 +196,7 @@ def test_constant_and_broken_voxels_are_nan_and_counted(simulate_runs):
         assert np.isnan(values[..., lost]).all()
         assert np.isfinite(np.delete(values, lost, axis=-1)).all()
     assert result.diagnostics["n_targets_not_finite"] == 3
-    assert any("3 of 40 voxels are constant or not finite" in warning for warning in result.warnings)
+    assert any("3 of 40 targets are constant or not finite" in warning for warning in result.warnings)
 
 
 def test_censored_rows_do_not_count_but_feed_the_delays(simulate_runs):

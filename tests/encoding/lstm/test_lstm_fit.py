@@ -239,7 +239,7 @@ def test_constant_voxels_and_censored_rows(simulate_runs):
     for name, values in clean.maps.items():
         assert np.flatnonzero(np.isnan(values)).tolist() == [8]
         np.testing.assert_array_equal(dirty.maps[name], values)
-    assert sum("1 of 40 voxels are constant" in warning for warning in clean.warnings) == 1
+    assert sum("1 of 40 targets are constant" in warning for warning in clean.warnings) == 1
 
 
 def test_it_is_an_estimator_by_name(simulate_runs):
