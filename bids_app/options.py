@@ -167,12 +167,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("resolution", "voxel size of the analysis in mm, or native for the input's grid", ANALYSIS,
            metavar="MM|native"),
     Option("interpolation", "how volumes are resampled", ANALYSIS, choices=("linear", "nearest", "cubic")),
-    Option("smoothing", "full width at half maximum of a Gaussian that each volume is smoothed with; 0 for none",
-           ANALYSIS, kind=float, metavar="MM"),
-    Option("atlas", "model the mean of each parcel in place of single voxels: a label image (NIfTI, of surfaces the "
-           "left label.gii of a pair, of grayordinates a dlabel.nii; a TSV with index and name beside it), or the name "
-           "of an atlas that TemplateFlow has put on this machine, Schaefer2018:desc-100Parcels7Networks; none for no "
-           "atlas", ANALYSIS, metavar="FILE|NAME|none"),
+    Option("smoothing", "full width at half maximum of a Gaussian that volumes are smoothed with; 0 for none", ANALYSIS,
+           kind=float, metavar="MM"),
+    Option("atlas", "model parcels in place of voxels: a file of labels (NIfTI, the left label.gii of a pair, dlabel) with "
+           "its TSV beside it, the name of an atlas of TemplateFlow on this machine, or none", ANALYSIS,
+           metavar="FILE|NAME|none"),
     Option("nuisance_regressors", "confound strategy of nilearn (simple, scrubbing, compcor, ica_aroma, ...), none, a "
            "comma-separated list of strategies, columns and patterns, or a YAML file of one's own", ANALYSIS,
            short="-p", aliases=("denoise-strategy", "confounds"), metavar="STRATEGY|FILE.yml"),
