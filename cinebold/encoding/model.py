@@ -34,7 +34,8 @@ class EncodingModel:
     weights: dict[str, np.ndarray]  #: feature space -> (n_components, n_delays, n_targets) float32
     intercept: np.ndarray  #: (n_targets,) float32
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  #: of the features, before the PCA
-    mask: np.ndarray | None = None  #: where the targets lie, in C order: (x, y, z) bool, or (n_positions,) of surfaces
+    #: where the targets lie, in C order: (x, y, z) bool, or (n_positions,) of surfaces
+    mask: np.ndarray | None = None
     affine: np.ndarray | None = None  #: (4, 4)
     card: dict[str, Any] = field(default_factory=dict)  #: JSON-able facts about the fit
     hrf: str = "none"  #: "spm" or "glover": features are convolved with this response in place of delays

@@ -73,9 +73,7 @@ def design_figure(
                 axes.axvspan(
                     time_s[start] - step / 2, time_s[end - 1] + step / 2, color=INK, alpha=0.13, linewidth=0
                 )
-        panels[-1].set_xlabel(
-            time_label + (", shaded: volumes left out" if left_out.any() else "")
-        )
+        panels[-1].set_xlabel(time_label + (", shaded: volumes left out" if left_out.any() else ""))
     return Path(out_png)
 
 

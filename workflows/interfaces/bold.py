@@ -39,7 +39,8 @@ class _TargetsInputSpec(StageInputSpec):
 
 class _TargetsOutputSpec(TraitedSpec):
     mask = File(
-        exists=True, desc="the analysed voxels on the grid of the analysis, or vertices, grayordinates or parcels"
+        exists=True,
+        desc="the analysed voxels on the grid of the analysis, or vertices, grayordinates or parcels",
     )
     coverage = File(
         exists=True, desc="JSON: the share of the wanted voxels that each run covers, null where unknown"
