@@ -169,7 +169,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("interpolation", "how volumes are resampled", ANALYSIS, choices=("linear", "nearest", "cubic")),
     Option("smoothing", "full width at half maximum of a Gaussian that volumes are smoothed with; 0 for none", ANALYSIS,
            kind=float, metavar="MM"),
-    Option("atlas", "parcels in place of voxels: a file of labels (NIfTI, left label.gii, dlabel) with a TSV beside it, "
+    Option("atlas", "parcels in place of voxels: file of labels (NIfTI, left label.gii, dlabel) with a TSV beside it, "
            "an atlas of TemplateFlow on this machine, or none", ANALYSIS, metavar="FILE|NAME|none"),
     Option("nuisance_regressors", "confound strategy of nilearn (simple, scrubbing, compcor, ica_aroma, ...), none, a "
            "comma-separated list of strategies, columns and patterns, or a YAML file of one's own", ANALYSIS,
