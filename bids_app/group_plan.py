@@ -4,10 +4,13 @@ from pathlib import Path
 
 from bids_app import outputs
 from bids_app.config import Settings
+from bids_app.datasets import find_fmriprep
 from bids_app.inputs import Selection, find_participants
+from bids_app.layouts import index_files
 from bids_app.map_descriptions import group_grid_metadata, statistics_of
 from bids_app.random_weights import random_parameters, random_spaces_of_maps
 from bids_app.recipe import Recipe
+from bids_app.surface_files import meshes_of_map
 from cinebold.errors import InputError, SettingError
 from workflows.specifications import GroupAnalysis, GroupMember
 
@@ -80,8 +83,24 @@ def group_analysis(settings: Settings, recipe: Recipe, selection: Selection) -> 
             },
         },
         stat_metadata=statistics_of(outputs.GROUP_STATISTICS, volumes),
+        meshes=_meshes(settings, members[0]),
         random_spaces=untrained,
     )
+
+
+def _meshes(settings: Settings, member: GroupMember) -> tuple[str, ...]:
+    """Surfaces to draw the group's maps on, from one participant's derivatives; none where they are not at hand.
+
+    The group needs no derivatives otherwise, so their absence is no error.
+    """
+    if member.r_map.endswith(".nii.gz"):
+        return ()
+    try:
+        folder = find_fmriprep(settings.bids_dir, settings.derivatives)
+        derived = index_files(folder, [member.participant], database_dir=settings.bids_database_dir)
+        return meshes_of_map(Path(member.r_map), derived)
+    except InputError:
+        return ()
 
 
 def _group_member(output_dir: Path, participant: str, card: Path) -> GroupMember:

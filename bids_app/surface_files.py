@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bids_app.layouts import BidsFile, only
+from bids_app.layouts import BidsFile, only, parse_name
 from bids_app.sidecars import ImageHeader, check_content
 from cinebold.errors import InputError
 
@@ -101,7 +101,7 @@ def _cifti_parts(bold: BidsFile, derived: Sequence[BidsFile]) -> SeriesParts:
     image = load_cifti(bold.path)
     series, models = (image.header.get_axis(k) for k in range(2))
     tr_s = float(getattr(series, "step", 0)) if getattr(series, "unit", "") == "SECOND" else 0.0
-    n_vertices = [models.nvertices.get(f"CIFTI_STRUCTURE_CORTEX_{side}", 0) for side in ("LEFT", "RIGHT")]
+    n_vertices = _vertices_of(models)
     density = bold.entities.get("den", "")
     return SeriesParts(
         ImageHeader(tuple(image.shape), np.eye(4), tr_s if tr_s > 0 else None),
@@ -113,6 +113,34 @@ def _cifti_parts(bold: BidsFile, derived: Sequence[BidsFile]) -> SeriesParts:
             "meshes": _meshes(bold, derived, n_vertices, _SURFACES_OF.get(density, density)),
         },
     )
+
+
+def meshes_of_map(path: Path, derived: Sequence[BidsFile]) -> tuple[str, ...]:
+    """The left and the right surface among `derived` that a stored map may be drawn on; none: not there, or a volume.
+
+    Parameters
+    ----------
+    path : of two hemispheres the left one's
+    """
+    from cinebold.bold.cifti import CiftiGeometry
+    from cinebold.bold.maps import geometry_of_map
+    from cinebold.bold.surfaces import SurfaceGeometry
+
+    file, geometry = parse_name(path), geometry_of_map(path)
+    if file is None:
+        return ()
+    density = file.entities.get("den")
+    if isinstance(geometry, SurfaceGeometry):
+        return _meshes(file, derived, geometry.n_vertices, density)
+    if isinstance(geometry, CiftiGeometry):
+        n_vertices = _vertices_of(geometry.axis)
+        return _meshes(file, derived, n_vertices, _SURFACES_OF.get(density or "", density))
+    return ()
+
+
+def _vertices_of(models: Any) -> list[int]:
+    """Of the left and the right cortex of a CIFTI file; 0 where it has none."""
+    return [models.nvertices.get(f"CIFTI_STRUCTURE_CORTEX_{side}", 0) for side in ("LEFT", "RIGHT")]
 
 
 def _meshes(

@@ -34,7 +34,12 @@ def init_group_wf(group: GroupAnalysis, hardware: Hardware) -> pe.Workflow:
         mem_gb=bounded(2.0, hardware),
     )
     figures = pe.Node(
-        DrawGroupFigures(q=group.q, name=Path(group.figures_prefix).name, n_participants=len(group.members)),
+        DrawGroupFigures(
+            q=group.q,
+            name=Path(group.figures_prefix).name,
+            n_participants=len(group.members),
+            **({"meshes": list(group.meshes)} if group.meshes else {}),
+        ),
         name="figures",
         mem_gb=bounded(1.0, hardware),
     )

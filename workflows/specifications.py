@@ -200,6 +200,7 @@ class GroupAnalysis:
     figures_prefix: str = ""
     map_metadata: dict[str, Any] = field(default_factory=dict)
     stat_metadata: dict[str, Any] = field(default_factory=dict)
+    meshes: tuple[str, ...] = ()  #: as of a `Run`, from the derivatives of the first participant
     random_spaces: tuple[str, ...] = ()  #: feature spaces of networks that are not trained; the page says so
 
 

@@ -3,7 +3,8 @@
 Keys (the file is `<prefix>_desc-<key>_figure.png`):
     rslices, rsurface, rhist       mean held-out r across participants
     tslices, tsurface              t of Fisher-z r against zero
-    qslices                        mean r where q is below the false discovery rate
+    qslices                        mean r where q is below the false discovery rate; qsurface: of vertices and
+                                   grayordinates
     weights<space><k>              t of the weight of component k (two digits) of a space, on the surface
 """
 
@@ -16,7 +17,7 @@ from cinebold.bold.maps import map_values, targets_name_of
 from cinebold.plotting.curves import score_histogram
 from cinebold.plotting.figure_set import FigureSet
 from cinebold.plotting.slices import below, map_top, statmap_slices
-from cinebold.plotting.surface import statmap_surface
+from cinebold.plotting.surface import statmap_surface, surface_of
 
 
 def draw_group_figures(
@@ -26,6 +27,7 @@ def draw_group_figures(
     n_participants: int,
     q: float = 0.05,
     weight_maps: Mapping[str, Sequence[str | Path]] | None = None,
+    meshes: Sequence[str | Path] = (),
 ) -> list[str]:
     """Draw all figures of a group analysis and a list of them, `<prefix>_desc-figures_report.json`.
 
@@ -33,11 +35,12 @@ def draw_group_figures(
     ----------
     maps : "r" (mean of held-out r), "t" and "q" (of the test of Fisher-z r) -> 3-D image
     weight_maps : feature space -> 3-D maps of t of its first components' weights
+    meshes : surfaces that maps of vertices are drawn on, left and right; none: those of nilearn
 
     Returns the files written, the list last.
     """
     noun = {"noun": targets_name_of(maps.get("r", ""))}
-    figures = FigureSet(out_prefix, options_of={score_histogram: noun})
+    figures = FigureSet(out_prefix, options_of={statmap_surface: {"meshes": meshes}, score_histogram: noun})
     with figures.attempt("rslices", "rsurface", "rhist", "qslices"):
         _draw_mean_r(figures, maps, n_participants, q)
     with figures.attempt("tslices", "tsurface"):
@@ -73,8 +76,9 @@ def _draw_mean_r(figures: FigureSet, maps: Mapping[str, str | Path], n_participa
     title = f"Mean held-out r, {n_participants} participants"
     shared = {"title": title, "unit": "mean held-out r", "vmax": vmax, "threshold": vmax / 4}
     facts = {"vmax": vmax, "threshold": vmax / 4, "q": q, "outlined": q_map is not None}
+    on_surface = surface_of(figures, maps["r"])
     figures.draw("rslices", statmap_slices, maps["r"], facts=facts, q_image=q_map, q=q, **shared)
-    figures.draw("rsurface", statmap_surface, maps["r"], facts=facts, **shared)
+    figures.draw("rsurface", statmap_surface, maps["r"], facts=facts | on_surface, **shared)
     figures.draw(
         "rhist",
         score_histogram,
@@ -90,18 +94,17 @@ def _draw_mean_r(figures: FigureSet, maps: Mapping[str, str | Path], n_participa
     elif not significant.any():
         figures.skip("qslices", f"no voxel has q < {q:g}")
     else:
-        figures.draw(
-            "qslices",
-            statmap_slices,
-            maps["r"],
-            facts={"q": q, "n_voxels": int(significant.sum())},
-            title=f"Mean held-out r where q < {q:g}",
-            unit="mean held-out r",
-            vmax=vmax,
-            q_image=q_map,
-            q=q,
-            only_significant=True,
-        )
+        options = {
+            "title": f"Mean held-out r where q < {q:g}",
+            "unit": "mean held-out r",
+            "vmax": vmax,
+            "q_image": q_map,
+            "q": q,
+        }
+        facts = {"q": q, "n_voxels": int(significant.sum())}
+        figures.draw("qslices", statmap_slices, maps["r"], facts=facts, **options, only_significant=True)
+        if on_surface:
+            figures.draw("qsurface", statmap_surface, maps["r"], facts=facts | on_surface, **options)
 
 
 def _draw_t(
@@ -118,4 +121,5 @@ def _draw_t(
     facts = {"vmax": vmax, "threshold": options["threshold"]}
     for key, draw in zip(keys, (statmap_slices, statmap_surface), strict=True):
         if key is not None:
-            figures.draw(key, draw, path, facts=facts, **options)
+            on_surface = surface_of(figures, path) if draw is statmap_surface else {}
+            figures.draw(key, draw, path, facts=facts | on_surface, **options)

@@ -3,9 +3,9 @@
 Keys (the file is `<prefix>_desc-<key>_figure.png`):
     rslices, rsurface, rhist   held-out r on slices, on the surface, its distribution
     qslices                    r where q is below the false discovery rate; qsurface: of vertices and grayordinates
-    rsquaredslices             held-out R2 on slices
-    ceilingslices              the noise ceiling on slices
-    rnormslices                r as a share of it, where it is high enough
+    rsquaredslices             held-out R2; rsquaredsurface: of vertices and grayordinates
+    ceilingslices              the noise ceiling; likewise ceilingsurface
+    rnormslices                r as a share of it, where it is high enough; likewise rnormsurface
     design1, design2, ...      films and feature time courses, one a run, in the order of the runs
     alphas                     chosen alphas
     delays                     size of the weights over delays
@@ -23,14 +23,14 @@ from cinebold.bold.maps import map_values, targets_name_of
 from cinebold.plotting.curves import alpha_histogram, score_histogram
 from cinebold.plotting.design import design_figure, stretches
 from cinebold.plotting.figure_set import FigureSet
-from cinebold.plotting.meshes import surface_facts
 from cinebold.plotting.model_figures import draw_delays, draw_word_clouds, load_model_if_there
 from cinebold.plotting.slices import below, map_top, statmap_slices
 from cinebold.plotting.space_figures import draw_space_figures
-from cinebold.plotting.surface import statmap_surface
+from cinebold.plotting.surface import statmap_surface, surface_of
 
 _NO_TEST = "no permutation test was run"
 _NO_REPEAT = "no film was shown in two runs for ten volumes or more without another film in their design"
+_MOST_RNORM = 1.2  #: where the colours of normalised r end at the latest
 _CURVES = 6  #: how many columns of a feature space the design figure shows
 
 
@@ -72,20 +72,17 @@ def draw_participant_figures(
     with figures.attempt("rslices", "rsurface", "rhist", "qslices"):
         _draw_r(figures, maps, q)
     for key, statistic, title, unit, why_absent in (
-        ("rsquaredslices", "rsquared", "Held-out R²", "held-out R²", "there is no map of R²"),
-        ("ceilingslices", "noiseceiling", "Noise ceiling", "highest r a model can reach", _NO_REPEAT),
+        ("rsquared", "rsquared", "Held-out R²", "held-out R²", "there is no map of R²"),
+        ("ceiling", "noiseceiling", "Noise ceiling", "highest r a model can reach", _NO_REPEAT),
+        ("rnorm", "rnorm", "Normalised r", "r / noise ceiling", ""),
     ):
-        with figures.attempt(key):
-            _draw_slices(figures, key, maps.get(statistic), title, unit, why_absent)
-    if "rnorm" in maps:
-        with figures.attempt("rnormslices"):
-            # A ceiling that is too low lets single voxels go far beyond 1.
-            vmax = min(map_top(map_values(maps["rnorm"])), 1.2)
-            scale = {"vmax": vmax, "threshold": vmax / 4}
-            figures.draw(
-                "rnormslices", statmap_slices, maps["rnorm"], facts=scale, title="Normalised r",
-                unit="r / noise ceiling", **scale,
-            )  # fmt: skip
+        with figures.attempt(f"{key}slices"):
+            if statistic in maps:
+                # A ceiling that is too low lets the normalised r of single voxels go far beyond 1.
+                most = _MOST_RNORM if statistic == "rnorm" else None
+                _draw_map(figures, key, maps[statistic], title, unit, most)
+            elif why_absent:
+                figures.skip(f"{key}slices", why_absent)
     draw_space_figures(figures, maps, spaces, diagnostics or {}, q)
     model, runs = None, []
     with figures.attempt("delays"):
@@ -119,7 +116,7 @@ def _draw_r(figures: FigureSet, maps: Mapping[str, str | Path], q: float) -> Non
             threshold = min(float(r[significant & (r > 0)].min()), 0.6 * vmax)
     shared = {"title": "Held-out r", "unit": unit, "vmax": vmax, "threshold": threshold}
     facts = {"vmax": vmax, "threshold": threshold, "q": q, "outlined": q_map is not None}
-    on_surface = surface_facts(maps["r"], figures.options_of.get(statmap_surface, {}).get("meshes", ()))
+    on_surface = surface_of(figures, maps["r"])
     figures.draw("rslices", statmap_slices, maps["r"], facts=facts, q_image=q_map, q=q, **shared)
     figures.draw("rsurface", statmap_surface, maps["r"], facts=facts | on_surface, **shared)
     figures.draw(
@@ -150,15 +147,17 @@ def _draw_r(figures: FigureSet, maps: Mapping[str, str | Path], q: float) -> Non
             figures.draw("qsurface", statmap_surface, maps["r"], facts=facts | on_surface, **options)
 
 
-def _draw_slices(
-    figures: FigureSet, key: str, image: str | Path | None, title: str, unit: str, why_absent: str
+def _draw_map(
+    figures: FigureSet, key: str, image: str | Path, title: str, unit: str, most: float | None
 ) -> None:
-    if image is None:
-        figures.skip(key, why_absent)
-        return
+    """A map on slices, and one of vertices or grayordinates on the surface; the colours end at `most` or before."""
     vmax = map_top(map_values(image))
+    vmax = vmax if most is None else min(vmax, most)
     scale = {"vmax": vmax, "threshold": vmax / 4}
-    figures.draw(key, statmap_slices, image, facts=scale, title=title, unit=unit, **scale)
+    shared = {"title": title, "unit": unit, **scale}
+    figures.draw(f"{key}slices", statmap_slices, image, facts=scale, **shared)
+    if on_surface := surface_of(figures, image):
+        figures.draw(f"{key}surface", statmap_surface, image, facts=scale | on_surface, **shared)
 
 
 def _draw_alphas(

@@ -2,7 +2,7 @@
 
 Keys (the file is `<prefix>_desc-<key>_figure.png`):
     spacebars                          unique, product and partial R2 of each space, means over predicted voxels
-    uniquebest                         the space with the largest unique R2, on slices
+    uniquebest, uniquebestsurface      the space with the largest unique R2 on slices; of vertices and grayordinates
     bestlayersurface, bestlayerslices  the layer that predicts a voxel best
     centrelayerslices                  centre of mass over layers
     layerprofile                       mean r of each layer, and how often it is the best
@@ -29,7 +29,7 @@ from cinebold.plotting.comparisons import (
 )
 from cinebold.plotting.figure_set import FigureSet, figure_path
 from cinebold.plotting.slices import statmap_slices
-from cinebold.plotting.surface import statmap_surface
+from cinebold.plotting.surface import statmap_surface, surface_of
 
 #: Statistic -> what the figure calls it.
 _MEASURES = {
@@ -109,15 +109,16 @@ def _draw_partitioning(figures: FigureSet, maps: Maps, spaces: Sequence[str], q:
         return
     counts = {space: int((winner == number).sum()) for number, space in enumerate(spaces, 1)}
     with _written(figures, "uniquebest", winner, maps["r"]) as image:
-        figures.draw(
-            "uniquebest",
-            statmap_surface if isinstance(geometry_of_map(image), SurfaceGeometry) else statmap_slices,
-            image,
-            facts={"counts": counts, "where": where},
-            title="The feature space with the largest unique R²",
-            unit="feature space",
-            scale=category_scale(spaces, ordered=False),
-        )
+        facts, on_surface = {"counts": counts, "where": where}, surface_of(figures, image)
+        shared = {
+            "title": "The feature space with the largest unique R²",
+            "unit": "feature space",
+            "scale": category_scale(spaces, ordered=False),
+        }
+        if not isinstance(geometry_of_map(image), SurfaceGeometry):
+            figures.draw("uniquebest", statmap_slices, image, facts=facts, **shared)
+        if on_surface:
+            figures.draw("uniquebestsurface", statmap_surface, image, facts=facts | on_surface, **shared)
 
 
 def _draw_layers(
@@ -138,7 +139,13 @@ def _draw_layers(
             "unit": "layer",
             "scale": category_scale(spaces, ordered=True),
         }
-        figures.draw("bestlayersurface", statmap_surface, maps["bestlayer"], **shared)
+        on_surface = surface_of(figures, maps["bestlayer"])
+        figures.draw(
+            "bestlayersurface",
+            statmap_surface,
+            maps["bestlayer"],
+            **shared | {"facts": shared["facts"] | on_surface},
+        )
         figures.draw("bestlayerslices", statmap_slices, maps["bestlayer"], **shared)
         if "centrelayer" in maps:
             figures.draw(

@@ -9,7 +9,8 @@ from cinebold.bold.geometry import Geometry, VolumeGeometry
 from cinebold.bold.maps import geometry_of_map, map_values
 from cinebold.bold.surfaces import SurfaceGeometry
 from cinebold.plotting.colouring import Scale, scale_for
-from cinebold.plotting.meshes import Mesh, bundled_files, inflated, mesh_for
+from cinebold.plotting.figure_set import FigureSet
+from cinebold.plotting.meshes import Mesh, bundled_files, inflated, mesh_for, surface_facts
 from cinebold.plotting.slices import significant_targets
 from cinebold.plotting.style import MUTED, drawing
 
@@ -71,6 +72,11 @@ def statmap_surface(
             )
         scale.draw_bar(figure, figure.add_axes((0.921 / wide, 0.16, 0.0135 / wide, 0.6)), unit)
     return Path(out_png)
+
+
+def surface_of(figures: FigureSet, image_path: str | Path) -> dict[str, str]:
+    """What a caption says of the surface on which `figures` draws a map; nothing of volumes."""
+    return surface_facts(image_path, figures.options_of.get(statmap_surface, {}).get("meshes", ()))
 
 
 def _on_mesh(

@@ -9,7 +9,8 @@ from nibabel.cifti2 import BrainModelAxis
 
 from cinebold.bold.cifti import CiftiGeometry
 from cinebold.bold.surfaces import SurfaceGeometry
-from cinebold.plotting.figure_set import NotDrawnError
+from cinebold.plotting.colouring import category_scale
+from cinebold.plotting.figure_set import NotDrawnError, figure_path
 from cinebold.plotting.group_figures import draw_group_figures
 from cinebold.plotting.meshes import inflated, mesh_for
 from cinebold.plotting.participant_figures import draw_participant_figures
@@ -102,10 +103,40 @@ def test_figure_sets_of_surfaces_say_what_cannot_be_drawn(tmp_path):
     assert listing["not_made"]["qslices"] == "the map is one of vertices, which have no slices"
     draw_group_figures({**maps, "t": maps["r"]}, out_prefix=tmp_path / "g", n_participants=3)
     listing = json.loads((tmp_path / "g_desc-figures_report.json").read_text())
-    assert {"rsurface", "tsurface", "rhist"} <= set(listing["figures"])
+    assert {"rsurface", "qsurface", "tsurface", "rhist"} <= set(listing["figures"])
     odd = {"r": pair(tmp_path, "odd", np.linspace(0, 1, 1_000))}
     draw_participant_figures(odd, out_prefix=tmp_path / "odd", diagnostics={})
     listing = json.loads((tmp_path / "odd_desc-figures_report.json").read_text())
     assert (
         "no surface with 1,000 vertices" in listing["not_made"]["rsurface"] and "rhist" in listing["figures"]
     )
+
+
+def test_scores_and_comparisons_of_vertices_are_drawn_on_the_surface(tmp_path):
+    """What the model's maps say is drawn; the winning spaces are those of a map that is made by hand."""
+    n = 642
+    rising = posterior(n)
+    winner = np.where(rising > 0.5, 2.0, 1.0)
+    r = rising - 0.2
+    maps = {name: pair(tmp_path, name, r) for name in ("r", "rsquared", "noiseceiling", "rnorm")}
+    maps |= {f"unique-{s}": pair(tmp_path, f"u{k}", (winner == k) * 0.1) for k, s in enumerate("ab", 1)}
+    maps["bestlayer"] = pair(tmp_path, "bestlayer", winner)
+    draw_participant_figures(maps, out_prefix=tmp_path / "p", spaces=("a", "b"))
+    listing = json.loads((tmp_path / "p_desc-figures_report.json").read_text())
+    drawn = {key: facts for key, facts in listing["figures"].items() if key.endswith("surface")}
+    assert set(drawn) == {
+        f"{key}surface" for key in ("r", "rsquared", "ceiling", "rnorm", "uniquebest", "bestlayer")
+    }
+    assert {facts["surface"] for facts in drawn.values()} == {"the inflated fsaverage5 surface"}
+    assert not any("failed" in reason for reason in listing["not_made"].values())
+    counts = {"a": 2 * int((winner == 1).sum()), "b": 2 * int((winner == 2).sum())}
+    assert drawn["uniquebestsurface"]["counts"] == drawn["bestlayersurface"]["counts"] == counts
+    for key, title, unit, ordered in (
+        ("uniquebest", "The feature space with the largest unique R²", "feature space", False),
+        ("bestlayer", "The layer that predicts best", "layer", True),
+    ):
+        expected = statmap_surface(
+            maps["bestlayer"], tmp_path / "expected.png", title=title, unit=unit,
+            scale=category_scale(("a", "b"), ordered=ordered),
+        )  # fmt: skip
+        assert figure_path(tmp_path / "p", f"{key}surface").read_bytes() == expected.read_bytes()

@@ -62,6 +62,7 @@ class _GroupInputSpec(StageInputSpec):
     name = traits.Str(mandatory=True, desc="what the figures' names start with")
     n_participants = traits.Int(mandatory=True)
     q = traits.Float(0.05, usedefault=True)
+    meshes = InputMultiObject(File(exists=True), desc="surfaces of both hemispheres to draw on")
 
 
 class DrawGroupFigures(StageInterface):
@@ -78,6 +79,7 @@ class DrawGroupFigures(StageInterface):
             {"r": maps["r"], "t": maps["t-r"], "q": maps["q-r"]},
             out_prefix=folder / inputs.name,
             n_participants=inputs.n_participants,
+            meshes=list(inputs.meshes) if isdefined(inputs.meshes) else (),
             q=inputs.q,
             weight_maps={
                 key.removeprefix("t-"): _first_components(path, folder)
