@@ -179,6 +179,14 @@ def _write_reports(settings: Settings, outcome: Outcome) -> tuple[list[Path], li
     pages: list[Path] = []
     complaints: list[str] = []
     bad = {**outcome.refused, **outcome.failed}
+    films: list[Path] = []  # written first, as the other pages link to it
+    if settings.analysis_level != "group" and (root / "stimuli").is_dir():
+        problems = [f"{label}: {text}" for label, text in bad.items()] if films_alone else []
+        try:
+            films.append(write_stimuli_report(root, problems=[*problems, *outcome.complaints]))
+        except Exception as error:
+            _log.exception("the report of the films could not be written")
+            complaints.append(f"the report of the films could not be written: {error}")
     for label in () if films_alone else (*outcome.done, *bad):
         problems = [bad[label]] if label in bad else []
         try:
@@ -191,14 +199,7 @@ def _write_reports(settings: Settings, outcome: Outcome) -> tuple[list[Path], li
             complaints.append(f"the report of {label} could not be written: {error}")
     if pages:
         write_citation(root)
-    if settings.analysis_level != "group" and (root / "stimuli").is_dir():
-        problems = [f"{label}: {text}" for label, text in bad.items()] if films_alone else []
-        try:
-            pages.append(write_stimuli_report(root, problems=[*problems, *outcome.complaints]))
-        except Exception as error:
-            _log.exception("the report of the films could not be written")
-            complaints.append(f"the report of the films could not be written: {error}")
-    return pages, complaints
+    return [*pages, *films], complaints
 
 
 def _validate(output_dir: Path) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bids_app.report.collecting import collect_crashes
 from bids_app.report.films import Film, FilmAnalysis, collect_films_of
-from bids_app.report.pages import arranged, page_environment
+from bids_app.report.pages import FILM_PAGE, arranged, page_environment
 from bids_app.report.summaries import is_number, mappings_of, sequence_of
 from cinebold.files import write_text
 
@@ -42,7 +42,7 @@ def write_stimuli_report(output_dir: str | Path, *, problems: Sequence[str] = ()
         n_participants=len({who for film in films for who in film.participants}),
         n_warned=sum(bool(film.warnings) for film in films),
     )  # fmt: skip
-    return write_text(output_dir / "stimuli.html", page)
+    return write_text(output_dir / FILM_PAGE, page)
 
 
 def _prepared(number: int, film: Film, is_open: bool) -> dict[str, Any]:

@@ -21,6 +21,8 @@ _TARGETS = {
     "cifti": ("grayordinate", "grayordinates"),
     "parcels": ("parcel", "parcels"),
 }
+#: The report of the films, which the others link to where it is there.
+FILM_PAGE = "stimuli.html"
 _VOXEL = re.compile(r"\bvoxels?\b(?! tile)")
 _NARROW_PX = 900  #: figures up to this width stand two in a row
 
@@ -45,7 +47,7 @@ def write_participant_report(
     crashes, n_more = collect_crashes(output_dir, label)
     page = page_environment().get_template("participant.html.j2").render(
         title=f"{label}, cinebold", label=label, analyses=[_prepared(analysis) for analysis in analyses],
-        problems=list(problems), crashes=crashes, n_more_crashes=n_more,
+        problems=list(problems), crashes=crashes, n_more_crashes=n_more, film_page=_film_page(output_dir),
     )  # fmt: skip
     return write_text(output_dir / f"{label}.html", page)
 
@@ -73,9 +75,14 @@ def write_group_report(
     page = page_environment().get_template("group.html.j2").render(
         title="Group, cinebold", label="Group", analyses=[_prepared(analysis) for analysis in analyses],
         missing=[f"sub-{name.removeprefix('sub-')}" for name in missing], problems=list(problems), crashes=crashes,
-        n_more_crashes=n_more,
+        n_more_crashes=n_more, film_page=_film_page(output_dir),
     )  # fmt: skip
     return write_text(output_dir / "group.html", page)
+
+
+def _film_page(output_dir: Path) -> str:
+    """The address of the report of the films; empty where there is none."""
+    return FILM_PAGE if (output_dir / FILM_PAGE).is_file() else ""
 
 
 def _prepared(analysis: AnalysisFiles) -> dict[str, Any]:

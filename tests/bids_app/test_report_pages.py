@@ -11,6 +11,7 @@ from PIL import Image
 
 from bids_app.report import write_group_report, write_participant_report
 from bids_app.report.collecting import png_size
+from bids_app.report.film_pages import write_stimuli_report
 
 HOSTILE = '<script>alert("x")</script>&.mp4'
 SUMMARY = {
@@ -177,6 +178,17 @@ def test_whole_page(output):
         assert text in page.text, text
     assert "RANDOM" not in page.text and "left out by rule" not in page.text
     assert path.stat().st_size < 2_000_000
+
+
+def test_the_pages_link_to_the_films_where_their_page_is_there(output):
+    def links():
+        pages = [write_participant_report(output, "01"), write_group_report(output)]
+        return [[link for link in _Page(path).links if link.endswith(".html")] for path in pages]
+
+    assert links() == [[], []]
+    page = write_stimuli_report(output)
+    assert links() == [[page.name], [page.name]]
+    assert not any(link.endswith(".html") for link in _Page(page).links)
 
 
 def test_runs_that_a_rule_left_out_are_named(output):
