@@ -90,6 +90,8 @@ def init_participant_wf(
             q=analysis.encoding.q,
             name=Path(analysis.figures_prefix).name,
             spaces=[space.name for space in analysis.spaces],
+            run_labels=[run.label for run in analysis.runs],
+            trs_s=[run.tr_s for run in analysis.runs],
             **({"meshes": list(analysis.runs[0].meshes)} if analysis.runs[0].meshes else {}),
         ),
         name="figures",
@@ -108,6 +110,7 @@ def init_participant_wf(
             (fit, summary, [("diagnostics", "diagnostics"), ("maps", "maps"), ("model", "model")]),
             (fit, figures, [("maps", "maps"), ("model", "model"), ("diagnostics", "diagnostics")]),
             (design_summaries, figures, [("out", "design_summaries")]),
+            (response_summaries, figures, [("out", "response_summaries")]),
         ]
     )
     _connect_sinks(workflow, analysis, fit, summary, figures)

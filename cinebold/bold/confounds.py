@@ -53,9 +53,15 @@ class Confounds:
         """The mean framewise displacement of the whole run; None: the table tells none."""
         return self._of_fd(np.mean)
 
-    def motion(self) -> dict[str, float | None]:
-        """Motion for the report: mean and greatest framewise displacement, and the share of volumes left out."""
+    def motion(self) -> dict[str, Any]:
+        """Motion for the report: mean and greatest framewise displacement, and the share of volumes left out.
+
+        Besides `fd_mm`, the displacement of each volume (None: not known), and `left_out`, the numbers of volumes.
+        """
+        values = self.framewise_displacement_mm
         return {
+            "fd_mm": None if values is None else [float(v) if np.isfinite(v) else None for v in values],
+            "left_out": np.flatnonzero(~self.keep).tolist(),
             "fd_mean_mm": self.mean_fd_mm,
             "fd_max_mm": self._of_fd(np.max),
             "share_left_out": float(1 - self.keep.mean()),

@@ -7,6 +7,7 @@ Keys (the file is `<prefix>_desc-<key>_figure.png`):
     ceilingslices              the noise ceiling; likewise ceilingsurface
     rnormslices                r as a share of it, where it is high enough; likewise rnormsurface
     design1, design2, ...      films and feature time courses, one a run, in the order of the runs
+    motion                     framewise displacement of all runs
     alphas                     chosen alphas
     delays                     size of the weights over delays
     loadings<space><k>         word clouds of component k (two digits, from 00) of a feature space
@@ -24,6 +25,7 @@ from cinebold.plotting.curves import alpha_histogram, score_histogram
 from cinebold.plotting.design import design_figure, stretches
 from cinebold.plotting.figure_set import FigureSet
 from cinebold.plotting.model_figures import draw_delays, draw_word_clouds, load_model_if_there
+from cinebold.plotting.motion import MotionTrace, draw_motion
 from cinebold.plotting.slices import below, map_top, statmap_slices
 from cinebold.plotting.space_figures import draw_space_figures
 from cinebold.plotting.surface import statmap_surface, surface_of
@@ -47,6 +49,7 @@ def draw_participant_figures(
     spaces: Sequence[str] = (),
     diagnostics: Mapping[str, Any] | None = None,
     meshes: Sequence[str | Path] = (),
+    motion: Sequence[MotionTrace] = (),
 ) -> list[str]:
     """Draw all figures of one analysis and a list of them, `<prefix>_desc-figures_report.json`.
 
@@ -63,6 +66,7 @@ def draw_participant_figures(
     spaces : the feature spaces in their order
     diagnostics : of the fit
     meshes : surfaces that maps of vertices are drawn on, left and right; none: those of nilearn
+    motion : a trace a run, in their order; none: nothing is drawn of motion
 
     Returns the files written, the list last.
     """
@@ -84,6 +88,9 @@ def draw_participant_figures(
             elif why_absent:
                 figures.skip(f"{key}slices", why_absent)
     draw_space_figures(figures, maps, spaces, diagnostics or {}, q)
+    if motion:
+        with figures.attempt("motion"):
+            draw_motion(figures, motion)
     model, runs = None, []
     with figures.attempt("delays"):
         model = load_model_if_there(model_prefix)

@@ -252,10 +252,12 @@ def test_motion_for_the_report(tmp_path):
     columns = small_columns()
     columns["framewise_displacement"] = ["n/a", *(["0.1"] * 10), "1.2"]
     found = load_confounds(write_table(tmp_path / "c.tsv", columns), "none", dummy_scans=3).motion()
-    assert found == {"fd_mean_mm": pytest.approx(2.2 / 11), "fd_max_mm": 1.2, "share_left_out": 0.25}
+    trace = {"fd_mm": [None, *[0.1] * 10, 1.2], "left_out": [0, 1, 2]}
+    assert found == {"fd_mean_mm": pytest.approx(2.2 / 11), "fd_max_mm": 1.2, "share_left_out": 0.25, **trace}
     del columns["framewise_displacement"]
     without = load_confounds(write_table(tmp_path / "c.tsv", columns), "none")
-    assert without.motion() == {"fd_mean_mm": None, "fd_max_mm": None, "share_left_out": 0.0}
+    unknown = {"fd_mean_mm": None, "fd_max_mm": None, "fd_mm": None}
+    assert without.motion() == {**unknown, "share_left_out": 0.0, "left_out": []}
 
 
 @settings(max_examples=100, deadline=None)

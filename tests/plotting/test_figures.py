@@ -1,5 +1,7 @@
 """Every figure: a picture of the expected size, the same bytes twice, and no trouble with odd input."""
 
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from cinebold.errors import InputError
 from cinebold.plotting.colouring import ColourScale, RangeScale, category_scale, scale_for
 from cinebold.plotting.curves import alpha_histogram, delay_profile, score_histogram
 from cinebold.plotting.design import design_figure, stretches
+from cinebold.plotting.motion import MotionTrace, motion_figure
+from cinebold.plotting.participant_figures import draw_participant_figures
 from cinebold.plotting.slices import statmap_slices
 from cinebold.plotting.surface import categories_on_surface, sampled_on_surface, statmap_surface
 from cinebold.plotting.words import wordcloud_figure, worth_reading
@@ -286,3 +290,23 @@ def test_a_failed_figure_leaves_nothing(tmp_path):
             np.arange(3.0), {"a": np.ones((4, 1))}, np.ones(3, bool), [], tmp_path / "a.png", title=""
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_motion_is_drawn_where_it_is_known(tmp_path):
+    """A row a run; the bands lie over the volumes that are left out, and nothing is drawn where nothing is known."""
+    fd = [None, *[0.1] * 19]
+    summaries = [{"n_volumes": 20, "fd_mm": fd, "left_out": left_out} for left_out in ([], [*range(10, 20)])]
+    drawn = [
+        _picture(motion_figure([MotionTrace.of_summary("run-1", 2.0, one)], tmp_path / f"{k}.png"))
+        for k, one in enumerate(summaries)
+    ]
+    columns = np.flatnonzero((drawn[0] != drawn[1]).any(axis=(0, 2)))
+    width = drawn[0].shape[1]
+    assert width * 0.48 < columns.min() < width * 0.56 and columns.max() > width * 0.95
+    unknown = MotionTrace.of_summary("run-2", 2.0, {"n_volumes": 20, "fd_mm": None, "left_out": []})
+    known = MotionTrace.of_summary("run-1", 2.0, summaries[1])
+    for motion, expected in (([known, unknown], {"n_runs": 2, "n_left_out": 10}), ([unknown], None)):
+        draw_participant_figures({}, out_prefix=tmp_path / "p", motion=motion)
+        listing = json.loads((tmp_path / "p_desc-figures_report.json").read_text())
+        assert listing["figures"].get("motion") == expected
+    assert "framewise displacement" in listing["not_made"]["motion"]

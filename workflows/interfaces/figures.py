@@ -8,6 +8,7 @@ from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, Tr
 from cinebold.bold.maps import geometry_of_map, map_values, n_maps
 from cinebold.files import read_json
 from cinebold.plotting.group_figures import draw_group_figures
+from cinebold.plotting.motion import MotionTrace
 from cinebold.plotting.participant_figures import draw_participant_figures
 from workflows.interfaces.base import StageInputSpec, StageInterface
 from workflows.interfaces.sinks import maps_by_statistic
@@ -23,6 +24,9 @@ class _ParticipantInputSpec(StageInputSpec):
     maps = InputMultiObject(File(exists=True), mandatory=True)
     designs = InputMultiObject(File(exists=True), mandatory=True)
     design_summaries = InputMultiObject(File(exists=True), mandatory=True)
+    response_summaries = InputMultiObject(File(exists=True), mandatory=True)
+    run_labels = traits.List(traits.Str, mandatory=True)
+    trs_s = traits.List(traits.Float, mandatory=True)
     model = InputMultiObject(File(exists=True), mandatory=True)
     diagnostics = File(exists=True, mandatory=True)
     name = traits.Str(mandatory=True, desc="what the figures' names start with")
@@ -53,6 +57,12 @@ class DrawParticipantFigures(StageInterface):
             spaces=list(inputs.spaces),
             diagnostics=diagnostics,
             meshes=list(inputs.meshes) if isdefined(inputs.meshes) else (),
+            motion=[
+                MotionTrace.of_summary(label, tr_s, read_json(path))
+                for label, tr_s, path in zip(
+                    inputs.run_labels, inputs.trs_s, inputs.response_summaries, strict=True
+                )
+            ],
         )
         return {"figures": [str(path) for path in figures]}
 
