@@ -1,5 +1,7 @@
 """Series on surfaces and of grayordinates, as generations of fMRIPrep name them, and what is wrong with them."""
 
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pytest
@@ -9,9 +11,13 @@ from skeletons import N_VOLUMES, TR_S, Skeleton, build, write_json
 from bids_app.config import load_settings
 from bids_app.group_plan import group_analysis
 from bids_app.inputs import collect_participant
+from bids_app.layouts import index_files
 from bids_app.map_descriptions import preparation_of
 from bids_app.selection import Selection
+from bids_app.surface_files import meshes_of_map
+from cinebold.bold.cifti import CiftiGeometry
 from cinebold.bold.gifti import write_gifti
+from cinebold.bold.surfaces import SurfaceGeometry
 from cinebold.errors import SettingError
 from workflows.specifications import BoldPreparation
 
@@ -115,6 +121,29 @@ def test_cortex_masks_and_surfaces_of_the_right_mesh_are_used(dirs):
     assert "stay as they are" in remarks[0] and "no cortex mask" in remarks[1]
     with pytest.raises(SettingError, match="chooses voxels"):
         preparation_of([native], BoldPreparation(mask="roi.nii.gz"), None)
+
+
+@pytest.mark.parametrize(("cifti", "density"), [(True, "91k"), (False, "32k")])
+def test_a_groups_maps_are_drawn_on_the_surfaces_of_a_participant(dirs, tmp_path, cifti, density):
+    """Those of the density and number of vertices of the maps; never the participant's own surface, or another."""
+    anat = dirs[1] / "sub-01" / "anat"
+    wanted = [anat / f"sub-01_hemi-{side}_space-fsLR_den-32k_midthickness.surf.gii" for side in "LR"]
+    for side, path in zip("LR", wanted, strict=True):
+        write_gifti(path, np.ones((1, N)), side, [""])
+        write_gifti(anat / f"sub-01_hemi-{side}_midthickness.surf.gii", np.ones((1, N)), side, [""])
+    derived = index_files(dirs[1], ["01"])
+    found = []
+    for n, label in ((N, density), (N, "59k"), (N + 1, density)):
+        geometry = SurfaceGeometry(np.ones(2 * n, bool), (n, n))
+        if cifti:
+            axes = [
+                BrainModelAxis.from_mask(np.ones(n, bool), name=f"Cortex{one}") for one in ("Left", "Right")
+            ]
+            geometry = CiftiGeometry(np.ones(2 * n, bool), axes[0] + axes[1])
+        stem = tmp_path / f"sub-01_task-movie_space-fsLR_den-{label}_model-x{n}_stat-r_statmap"
+        (first, *_) = geometry.save_map(stem, np.ones(2 * n))
+        found.append([Path(mesh) for mesh in meshes_of_map(first, derived)])
+    assert found == [wanted, [], []]
 
 
 def test_options_that_make_no_sense_are_told(dirs, tmp_path):
