@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from cinebold.features.folding import fold_normalisation
 from cinebold.features.network import Windows
 from cinebold.features.network_options import NetworkOptions
 from cinebold.features.nodes import Layer, NodeExtractor, check_layer
@@ -193,8 +194,9 @@ class ClipExtractor(NodeExtractor):
         return torch.stack([torch.stack(list(clip), dim=1) for clip in clips])
 
     def loaded(self) -> "torch.nn.Module":
-        """The network, its head cut in two: what pools, and what makes classes of it."""
+        """The network, its head cut in two (what pools, what makes classes of it) and its normalisations folded."""
         network = super().loaded()
+        fold_normalisation(network)
         head = network.blocks[-1]
         if head.pool is not None:
             network.blocks.insert(len(network.blocks) - 1, head.pool)
