@@ -21,7 +21,9 @@ def slowfast(setup: Setup) -> Row:
     from cinebold.features.registry import create_extractor
     from cinebold.features.slowfast import SLOW
 
-    extractor: Any = create_extractor("slowfast_r50", device=setup.device, random_weights=True)
+    extractor: Any = create_extractor(
+        "slowfast_r50", {"hop_s": 1.0}, device=setup.device, random_weights=True
+    )
     n_threads = n_processors()
     torch.set_num_threads(n_threads)
 

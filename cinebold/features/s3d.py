@@ -84,7 +84,7 @@ class S3DParameters(NetworkOptions):
     frames: int = (
         30  #: evenly over a window; 15 a second, as in the evaluation of the weights, with the default span
     )
-    hop_s: float = 1.0  #: between the reference times of two windows
+    hop_s: float = 0.5  #: between the reference times of two windows
     align: str = "centre"  #: where the reference time lies in its window: "centre", "end" or "start"
     #: one window, the whole film, whatever its length, for short clips; span_s, hop_s and align are not used
     whole_clip: bool = False

@@ -123,7 +123,6 @@ def _split_pathways(stage: str, output: Any) -> dict[str, "torch.Tensor"]:
 class SlowFastParameters(ClipParameters):
     """What is read from the network, and when."""
 
-    hop_s: float = 1.0
     #: "official", or "neurohackademy2021", which has its own hop (a frame of 1/24 s) and alignment ("frame")
     windows: str = "official"
 

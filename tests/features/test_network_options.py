@@ -54,7 +54,7 @@ def test_features_that_were_stored_before_stay_valid():
     keys = (
         ("alexnet", {}, "39d17ae86697a301f0e42ffbd027d8ea4be20c2834a754af896d34cfa8f16c73"),
         ("alexnet", {"layer": "fc8", "hop_s": 1.0}, "c1b7f831a0faf264ff575c08b1fa5288cd71b52cc31acaa5c0e3fdda1e9b1ba8"),
-        ("s3d", {}, "f1d755b90af3c82b9aa0bc1aad1bd9a81be572be0ef3e366e10af3b483b88f80"),
+        ("s3d", {"hop_s": 1.0}, "f1d755b90af3c82b9aa0bc1aad1bd9a81be572be0ef3e366e10af3b483b88f80"),
     )  # fmt: skip
     for name, given, key in keys:
         extractor = create_extractor(name, given, random_weights=True, seed=3)

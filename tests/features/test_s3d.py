@@ -155,7 +155,7 @@ def test_windows_hold_the_frames_on_display(film, recorder, align, first):
     """Sixteen frames at 8 Hz around 0.5, 1.5, 2.5 s of a film of 24 frames a second; its ends stand still."""
     frames = np.random.default_rng(1).integers(0, 256, (72, 18, 32, 3), dtype=np.uint8)
     path = film("a.mkv", frames, fps=24)
-    given = {"span_s": 2.0, "frames": 16, "align": align}
+    given = {"span_s": 2.0, "frames": 16, "hop_s": 1.0, "align": align}
     series = extract_features(path, {"a": create_extractor("s3d", given, random_weights=True)})["a"]
     assert series.times_s.tolist() == [0.5, 1.5, 2.5]
     shown, pts_s = decoded(path), probe_film(path).pts_s
@@ -227,7 +227,7 @@ def test_the_fingerprint_holds_all_that_the_values_depend_on(weights):
         {"layer": "features.2"},
         {"frames": 14},
         {"span_s": 3.0},
-        {"hop_s": 0.5},
+        {"hop_s": 0.25},
         {"align": "end"},
         {"n_projected": 99},
         {"projection_seed": 1},

