@@ -44,7 +44,7 @@ class Scheduler(MultiProcPlugin):
 
     def _submit_job(self, node: pe.Node, updatehash: bool = False) -> int:
         try:
-            return super()._submit_job(node, updatehash)
+            task_id = super()._submit_job(node, updatehash)
         except BrokenProcessPool:
             self.pool = ProcessPoolExecutor(
                 max_workers=self.processors,
@@ -52,7 +52,11 @@ class Scheduler(MultiProcPlugin):
                 initargs=(self._cwd,),
                 mp_context=multiprocessing.get_context(self.plugin_args.get("mp_context")),
             )
-            return super()._submit_job(node, updatehash)
+            task_id = super()._submit_job(node, updatehash)
+        future = self._task_obj[task_id]
+        if future.done():  # perhaps before it stood in the table, where a failure is looked up
+            self._async_callback(future)
+        return task_id
 
     def _async_callback(self, args: Any) -> None:
         error = args.exception()

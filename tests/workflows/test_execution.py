@@ -79,6 +79,21 @@ def test_a_killed_worker_is_a_failure_and_not_a_hang(build, tmp_path):
     assert "killed" in execution.failure_of(["bad_wf"])
 
 
+def test_a_worker_that_is_killed_at_once_is_noticed(build, tmp_path, monkeypatch):
+    """The pool is found broken before the scheduler has written down which task it was."""
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    def submit(self, *_):
+        future = Future()
+        future.set_exception(BrokenProcessPool("gone"))
+        return future
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", submit)
+    execution = run(build(double), tmp_path)
+    assert "killed" in execution.failure_of(["bad_wf"]) and "killed" in execution.failure_of(["good_wf"])
+
+
 def test_a_graph_name_is_not_mistaken_for_a_longer_one(build, tmp_path):
     execution = run(build(refuse), tmp_path)
     assert execution.failure_of(["bad"]) is None
