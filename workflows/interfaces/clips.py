@@ -105,7 +105,7 @@ class ReadClipResponses(StageInterface):
         (folder / "all.npy").unlink()
         np.save(folder / "keep.npy", np.ones(len(rows), bool))
         np.save(folder / "nuisance.npy", np.empty((len(rows), 0)))
-        write_json(folder / "summary.json", summary | {"betas": Path(inputs.betas).name})
+        write_json(folder / "summary.json", summary | untouched.motion() | {"betas": Path(inputs.betas).name})
         endings = {"responses": ".npy", "keep": ".npy", "nuisance": ".npy", "summary": ".json"}
         return {name: str(folder / f"{name}{ending}") for name, ending in endings.items()}
 
