@@ -13,6 +13,9 @@ import numpy as np
 #: A column whose squares about the means are a smaller share of its squares does not vary: what is left is rounding.
 _CONSTANT = 1e-12
 
+#: So many columns of Y are multiplied by compiled functions.
+_WORTH_COMPILING = 1024
+
 
 @dataclass(frozen=True)
 class RunStatistics:
@@ -85,13 +88,28 @@ def accumulate(
     """
     x = np.asarray(features, dtype=dtype)
     y = np.asarray(responses, dtype=dtype)
+    xy, sum_y, yy = _products(x, y)
     return RunStatistics(
         n=len(x),
         sum_x=x.sum(axis=0, dtype=np.float64),
-        sum_y=y.sum(axis=0, dtype=np.float64),
+        sum_y=sum_y,
         xx=(x.T @ x).astype(np.float64, copy=False) if xx is None else xx,
-        xy=(x.T @ y).astype(np.float64, copy=False),
-        yy=np.einsum("tv,tv->v", y, y).astype(np.float64, copy=False),
+        xy=xy,
+        yy=yy,
+    )
+
+
+def _products(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """X'Y, sums of Y and of its squares."""
+    if y.dtype == np.float32 and y.shape[1] >= _WORTH_COMPILING:
+        from cinebold.encoding.one_pass import products_in_one_pass, serves
+
+        if serves(y):
+            return products_in_one_pass(x, y)
+    return (
+        (x.T @ y).astype(np.float64, copy=False),
+        y.sum(axis=0, dtype=np.float64),
+        np.einsum("tv,tv->v", y, y).astype(np.float64, copy=False),
     )
 
 

@@ -3,6 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 
 @contextmanager
@@ -39,6 +44,12 @@ def run_tiles(
 
 def n_linear_algebra_threads() -> int:
     """How many threads numpy's linear algebra library may use now."""
-    from threadpoolctl import threadpool_info
+    return max((library.num_threads for library in _linear_algebra().lib_controllers), default=1)
 
-    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=1)
+
+@cache
+def _linear_algebra() -> "ThreadpoolController":
+    """The libraries that are there; to look for them takes longer than to solve a tile."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")

@@ -34,10 +34,8 @@ from cinebold.encoding.solvers.lasso_packet import (
     product,
     quadratic,
 )
-from cinebold.encoding.solvers.lasso_vectors import aligned, n_lanes
-
-#: So that alpha_max silences a voxel whichever way its division was rounded.
-_SILENCES = 1.0 + 1e-15
+from cinebold.encoding.solvers.lasso_path import SILENCES
+from cinebold.encoding.voxel_vectors import aligned, n_lanes
 
 
 def follow_paths(
@@ -195,7 +193,7 @@ def _follow(  # type: ignore[no-untyped-def]
                 small[:, lane] = 0.0
                 if target >= 0:
                     penalty = penalties[target, step]
-                    small[L1, lane] = penalty * l1_ratio * _SILENCES
+                    small[L1, lane] = penalty * l1_ratio * SILENCES
                     small[L2, lane] = penalty * (1.0 - l1_ratio)
                     if step > 1:
                         before = penalties[target, step - 1]

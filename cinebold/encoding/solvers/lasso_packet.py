@@ -7,7 +7,7 @@ A packet's arrays are counted in vectors: `w`, `gradient` and `cross` are the nu
 import numba
 
 from cinebold.encoding.solvers.lasso_active_set import step_on_active_set
-from cinebold.encoding.solvers.lasso_vectors import (
+from cinebold.encoding.voxel_vectors import (
     choose_greater,
     constant,
     differ,

@@ -19,6 +19,10 @@ SELECTION_TOLERANCE = 1e-6
 MAX_ITERATIONS = 10_000
 #: Voxels that one thread solves at a time: their state stays in the second-level cache.
 _CHUNK = 256
+#: As much, where one voxel after another is solved.
+_SPARSE_CHUNK = 2048
+#: So that alpha_max silences a voxel whichever way its division was rounded.
+SILENCES = 1.0 + 1e-15
 #: Held-out errors nearer than this share of y'y are a tie, which goes to the larger alpha.
 _TIE = 1e-9
 #: Errors of two alphas nearer than this share of y'y are computed again to the tolerance of kept weights.
@@ -74,8 +78,25 @@ def solve_lasso_path(
     unit = alpha_max_of(cross, n_samples, l1_ratio) if alpha_max is None else alpha_max
     paths = LassoPaths(penalties_of(alphas, unit), l1_ratio, tolerance)
     weights = np.zeros((cross.shape[1], alphas.shape[1], cross.shape[0]))
+    targets = None
+    if alphas.shape[1] == 1 and l1_ratio == 1:
+        from cinebold.encoding.solvers.lasso_sparse import solve_sparse
+
+        solved = np.zeros(len(total), dtype=bool)
+        known = (gram / n_samples, _contiguous(cross), np.asarray(total, dtype=np.float64), n_samples)
+        found = (weights[:, 0], paths.gaps[:, 0], solved)
+
+        def solve(part: slice) -> None:
+            solve_sparse(*known, paths.penalties[:, 0], tolerance, part, *found)
+
+        _in_chunks(solve, len(total), _SPARSE_CHUNK)
+        targets = np.flatnonzero(~solved)
     paths.follow(
-        np.float64, [(gram, cross, total, n_samples)], weights=weights, max_iterations=max_iterations
+        np.float64,
+        [(gram, cross, total, n_samples)],
+        weights=weights,
+        max_iterations=max_iterations,
+        targets=targets,
     )
     paths.warn_of_open_gaps(max_iterations)
     return weights, np.nan_to_num(paths.gaps)
@@ -177,12 +198,14 @@ class LassoPaths:
         ----------
         problems : gram, cross, total, n of each fold; held_out : gram, cross of each
         """
+        order = np.arange(len(self.penalties)) if targets is None else targets
+        if not order.size:
+            return
         from cinebold.encoding.solvers.coordinate_descent import follow_paths
 
         counts = np.array([n for *_, n in problems], dtype=np.float64)
         totals = np.stack([np.asarray(total, dtype=np.float64) for _, _, total, _ in problems])
         crosses = tuple(_contiguous(cross) for _, cross, _, _ in problems)
-        order = np.arange(len(self.penalties)) if targets is None else targets
         with np.errstate(divide="ignore", invalid="ignore"):
             signal = alpha_max_of(crosses[0], 1, 1.0)[order] / np.sqrt(totals[0, order])
         # Alike voxels leave together and need the same weights.
@@ -285,8 +308,12 @@ def check_l1_ratio(l1_ratio: float) -> None:
         raise SettingError(f"l1_ratio must be above 0 and at most 1, got {l1_ratio}.")
 
 
-def _in_chunks(solve: Callable[[slice], None], n_targets: int) -> None:
+def _in_chunks(solve: Callable[[slice], None], n_targets: int, chunk: int = _CHUNK) -> None:
     """Each target is solved by one thread alone: the number of threads changes nothing."""
-    parts = [slice(start, min(start + _CHUNK, n_targets)) for start in range(0, n_targets, _CHUNK)]
+    parts = [slice(start, min(start + chunk, n_targets)) for start in range(0, n_targets, chunk)]
+    if len(parts) < 2:
+        for part in parts:
+            solve(part)
+        return
     with ThreadPoolExecutor(n_linear_algebra_threads()) as threads:
         list(threads.map(solve, parts))

@@ -86,6 +86,37 @@ def load(typing, array, index):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def load_from(typing, array, offset):  # type: ignore[no-untyped-def]
+    """The vector that begins `offset` numbers after an array's first, whatever its strides are."""
+    vector = _VECTORS[array.dtype]
+
+    def code(context, builder, call, values):  # type: ignore[no-untyped-def]
+        place = _element(context, builder, call.args[0], *values)
+        loaded = builder.load(builder.bitcast(place, vector.llvm.as_pointer()))
+        loaded.align = array.dtype.bitwidth // 8
+        return loaded
+
+    return vector(array, types.intp), code
+
+
+@intrinsic
+def ask_for(typing, array, offset):  # type: ignore[no-untyped-def]
+    """Have the number `offset` after an array's first brought nearer; no harm where there is none."""
+
+    def code(context, builder, call, values):  # type: ignore[no-untyped-def]
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        name = "llvm.prefetch.p0"
+        function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+        place = builder.bitcast(_element(context, builder, call.args[0], *values), byte)
+        # To read, to be kept in the second-level cache, data.
+        builder.call(function, [place, *(ir.Constant(number, value) for value in (0, 2, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), code
+
+
+@intrinsic
 def store(typing, array, index, value):  # type: ignore[no-untyped-def]
     """Write vector number `index` of a contiguous array."""
     vector = _VECTORS[array.dtype]
