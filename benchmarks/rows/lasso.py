@@ -190,7 +190,8 @@ def lasso_path(setup: Setup) -> Row:
 def _solvers(setup: Setup) -> tuple[Callable, Callable, Callable]:
     """Statistics of a run, the choice of alphas and the path, by the CPU or by the device."""
     if not setup.on_gpu:
-        from cinebold.encoding.solvers.lasso_path import choose_lasso_alphas, solve_lasso_path
+        from cinebold.encoding.solvers.lasso_choice import choose_lasso_alphas
+        from cinebold.encoding.solvers.lasso_path import solve_lasso_path
         from cinebold.encoding.statistics import accumulate
 
         return accumulate, choose_lasso_alphas, solve_lasso_path

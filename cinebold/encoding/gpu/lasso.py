@@ -116,7 +116,7 @@ def choose_lasso_alphas(
     tolerance: float = _SELECTION_TOLERANCE,
     voxel_tile: int = 16384,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`solvers.lasso_path.choose_lasso_alphas` on a device.
+    """`solvers.lasso_choice.choose_lasso_alphas` on a device.
 
     All folds of a voxel go down together, and its path ends where no smaller alpha can be the best.
 
@@ -207,7 +207,7 @@ class GramProblem:
 
     @property
     def well_posed(self) -> bool:
-        """Whether the least-squares solution is unique, as in `solvers.lasso_path.choose_lasso_alphas`."""
+        """Whether the least-squares solution is unique, as in `solvers.lasso_choice.choose_lasso_alphas`."""
         values, _ = eigh(self.gram)
         return bool(values[0] > 1e-10 * values[-1])
 

@@ -5,12 +5,11 @@ from functools import partial
 
 import numpy as np
 
+from cinebold.encoding.solvers.lasso_choice import SELECTION_TOLERANCE, choose_lasso_alphas
 from cinebold.encoding.solvers.lasso_path import (
     MAX_ITERATIONS,
-    SELECTION_TOLERANCE,
     LassoPaths,
     alpha_max_of,
-    choose_lasso_alphas,
     penalties_of,
     solve_lasso_path,
 )

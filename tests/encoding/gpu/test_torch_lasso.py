@@ -11,7 +11,7 @@ from sklearn.linear_model import ElasticNet, Lasso
 from cinebold.design.delays import delayed
 from cinebold.encoding.gpu.active_set import newton_on_support
 from cinebold.encoding.gpu.lasso import choose_lasso_alphas, solve_lasso_path
-from cinebold.encoding.solvers import lasso_path
+from cinebold.encoding.solvers import lasso_choice, lasso_path
 from cinebold.encoding.statistics import accumulate, centred
 from cinebold.errors import SettingError
 
@@ -148,7 +148,7 @@ def test_the_same_alphas_are_chosen_over_folds(torch_device, l1_ratio, condition
     alpha_max = np.abs(whole.cross).max(axis=0) / whole.n
     alphas = np.logspace(-3, 0, 12)
     options = {"l1_ratio": l1_ratio, "tolerance": 1e-11}
-    index, errors = lasso_path.choose_lasso_alphas(training, held_out, alphas, alpha_max, **options)
+    index, errors = lasso_choice.choose_lasso_alphas(training, held_out, alphas, alpha_max, **options)
     found, found_errors = choose_lasso_alphas(
         training, held_out, alphas, alpha_max, **options, device=torch_device, voxel_tile=7
     )

@@ -7,7 +7,8 @@ from sklearn.linear_model import ElasticNet, LassoCV, LinearRegression
 from cinebold.encoding.estimators import solver_factory
 from cinebold.encoding.settings import EncodingSettings
 from cinebold.encoding.solvers.elastic_net import ElasticNetSolver
-from cinebold.encoding.solvers.lasso_path import choose_lasso_alphas, solve_lasso_path
+from cinebold.encoding.solvers.lasso_choice import choose_lasso_alphas
+from cinebold.encoding.solvers.lasso_path import solve_lasso_path
 from cinebold.encoding.solvers.ols import OLSSolver
 from cinebold.encoding.statistics import accumulate, centred
 from cinebold.errors import SettingError
@@ -137,7 +138,7 @@ def test_the_bound_leaves_out_no_alpha_that_is_better(monkeypatch):
     alpha_max = np.abs(whole.cross).max(axis=0) / whole.n
     alphas = np.logspace(-3, 0, 30)
     chosen, errors = choose_lasso_alphas(training, held_out, alphas, alpha_max)
-    monkeypatch.setattr("cinebold.encoding.solvers.lasso_path._WELL_POSED_FROM", np.inf)
+    monkeypatch.setattr("cinebold.encoding.solvers.lasso_choice._WELL_POSED_FROM", np.inf)
     all_chosen, all_errors = choose_lasso_alphas(training, held_out, alphas, alpha_max)
     np.testing.assert_array_equal(chosen, all_chosen)
     tried = np.isfinite(errors)

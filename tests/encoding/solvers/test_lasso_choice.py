@@ -7,7 +7,8 @@ from sklearn.linear_model import ElasticNet, LassoCV
 from cinebold.encoding.solvers.elastic_net import ElasticNetSolver
 from cinebold.encoding.solvers.lasso import LassoSolver
 from cinebold.encoding.solvers.lasso_bound import ball, least_error, prepare_bound, slope_at
-from cinebold.encoding.solvers.lasso_path import choose_lasso_alphas, solve_lasso_path
+from cinebold.encoding.solvers.lasso_choice import choose_lasso_alphas
+from cinebold.encoding.solvers.lasso_path import solve_lasso_path
 from cinebold.encoding.statistics import accumulate, centred
 
 N_RUNS, N_RUN = 4, 60
@@ -129,8 +130,8 @@ def test_equal_errors_take_the_larger_alpha():
 
 
 def test_open_gaps_of_the_choice_are_told(caplog, monkeypatch):
-    monkeypatch.setattr("cinebold.encoding.solvers.lasso_path.MAX_ITERATIONS", 1)
-    monkeypatch.setattr("cinebold.encoding.solvers.lasso_path._SINGLE_PRECISION_SWEEPS", 1)
+    monkeypatch.setattr("cinebold.encoding.solvers.lasso_choice.MAX_ITERATIONS", 1)
+    monkeypatch.setattr("cinebold.encoding.solvers.lasso_choice._SINGLE_PRECISION_SWEEPS", 1)
     training, held_out, whole = folds_of(*runs_of(15, 20))
     LassoSolver(whole.gram, whole.n).choose_alphas(training, held_out, ALPHAS, whole)
     assert "did not reach the duality gap" in caplog.text
