@@ -9,7 +9,7 @@ from cinebold.encoding.gpu.device import checked_device, exact_products, to_devi
 from cinebold.encoding.statistics import CentredStatistics, RunStatistics
 
 #: So many rows are multiplied in float32 at once; longer sums would lose digits.
-_ROWS = 4096
+_ROWS = 512
 
 
 def accumulate_on(
@@ -22,7 +22,7 @@ def accumulate_on(
 ) -> RunStatistics:
     """The statistics of some rows of a run, as `statistics.accumulate` has them, in tensors on the device.
 
-    X'Y is multiplied in `dtype`, of columns less their means over the run and at most 4,096 rows at a time, without
+    X'Y is multiplied in `dtype`, of columns less their means over the run and at most 512 rows at a time, without
     TF32; everything is added up in float64, X'X and squares from the start.
 
     Parameters
