@@ -9,7 +9,7 @@ from workflows.specifications import ParticipantAnalysis, Run, to_json
 
 
 def add_clip_responses(
-    workflow: pe.Workflow, analysis: ParticipantAnalysis, run: Run, prepare: pe.Node
+    workflow: pe.Workflow, analysis: ParticipantAnalysis, run: Run, prepare: pe.Node, design: pe.Node
 ) -> pe.Node:
     """The node whose `responses` are fitted: the run's volumes, or its clips."""
     if analysis.bold.clips is None or run.betas is not None:
@@ -21,7 +21,7 @@ def add_clip_responses(
         mem_gb=prepare.mem_gb,
     )
     fields = [(name, name) for name in ("responses", "keep", "nuisance")]
-    workflow.connect([(prepare, estimate, fields)])
+    workflow.connect([(prepare, estimate, fields), (design, estimate, [("summary", "design_summary")])])
     return estimate
 
 

@@ -58,7 +58,7 @@ def init_participant_wf(
     )
     for number, run in enumerate(analysis.runs, 1):
         prepare, design = _run_nodes(workflow, inputnode, targets, analysis, run, hardware, threads)
-        source = add_clip_responses(workflow, analysis, run, prepare)
+        source = add_clip_responses(workflow, analysis, run, prepare, design)
         workflow.connect(source, "responses", responses, f"in{number}")
         workflow.connect(prepare, "summary", response_summaries, f"in{number}")
         workflow.connect(design, "design", designs, f"in{number}")

@@ -73,15 +73,42 @@ def clip_regressors(
         counts = inside.sum(axis=0)
         _refuse(counts == 0, onsets_s, "no volume lies in the window after it")
         return inside / counts
+    regressors = _convolved(onsets_s, durations_s, times_s, model.hrf)
+    _refuse(~regressors.any(axis=0), onsets_s, "its response lies outside the run")
+    return regressors
+
+
+def other_events_regressor(
+    events_s: Sequence[tuple[float, float]], times_s: np.ndarray, model: ClipModel
+) -> np.ndarray:
+    """What the events that show no clip evoke together; events without a response in the run are nothing.
+
+    Parameters
+    ----------
+    events_s : (onset, duration) of each, from the first volume's trigger
+    times_s : (n_volumes,) as in `clip_regressors`
+
+    Returns
+    -------
+    (n_volumes, 1) float64, (n_volumes, 0) where there is nothing; of "fir", which models no events, too
+    """
+    if model.method == "fir" or not events_s:
+        return np.empty((len(times_s), 0))
+    together = _convolved(*zip(*events_s, strict=True), times_s, model.hrf).sum(axis=1, keepdims=True)
+    return together if together.any() else together[:, :0]
+
+
+def _convolved(
+    onsets_s: Sequence[float], durations_s: Sequence[float], times_s: np.ndarray, hrf: str
+) -> np.ndarray:
+    """A column an event, (n_volumes, n_events): its duration convolved with the response."""
     from nilearn.glm.first_level.hemodynamic_models import compute_regressor
 
     columns = [
-        compute_regressor(np.array([[onset], [duration], [1.0]]), model.hrf, times_s)[0][:, 0]
+        compute_regressor(np.array([[onset], [duration], [1.0]]), hrf, times_s)[0][:, 0]
         for onset, duration in zip(onsets_s, durations_s, strict=True)
     ]
-    regressors = np.stack(columns, axis=1)
-    _refuse(~regressors.any(axis=0), onsets_s, "its response lies outside the run")
-    return regressors
+    return np.stack(columns, axis=1)
 
 
 def clip_responses(

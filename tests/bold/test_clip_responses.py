@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 
 from cinebold.bold.cleaning import cosine_drift
-from cinebold.bold.clip_responses import METHODS, ClipModel, clip_regressors, clip_responses
+from cinebold.bold.clip_responses import (
+    METHODS,
+    ClipModel,
+    clip_regressors,
+    clip_responses,
+    other_events_regressor,
+)
 from cinebold.bold.clip_standardisation import average_repeats, standardise_sessions
 from cinebold.errors import InputError, SettingError
 
@@ -170,3 +176,13 @@ def test_repeats_are_averaged_wherever_they_were_shown():
     np.testing.assert_array_equal(averaged.responses[:, 0], [2, 3, 8])
     np.testing.assert_array_equal(averaged.n_repeats, [2, 2, 1])
     assert averaged.first == ((0, 0), (0, 1), (1, 2))
+
+
+def test_other_events_are_one_regressor_and_those_outside_the_run_are_nothing():
+    events = [(10.0, 3.0), (30.0, 0.0), (9999.0, 3.0)]
+    found = other_events_regressor(events, TIMES_S, ClipModel("lss"))
+    expected = clip_regressors([10.0, 30.0], [3.0, 0.0], TIMES_S, ClipModel("lss")).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    for nothing in ([], [(9999.0, 3.0)]):
+        assert other_events_regressor(nothing, TIMES_S, ClipModel("lss")).shape == (N_VOLUMES, 0)
+    assert other_events_regressor(events, TIMES_S, ClipModel("fir")).shape == (N_VOLUMES, 0)

@@ -1,12 +1,13 @@
 """The stages that turn cleaned series into one response a clip."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from nipype.interfaces.base import File, InputMultiObject, OutputMultiObject, TraitedSpec, isdefined, traits
 
-from cinebold.bold.clip_responses import clip_regressors, clip_responses
+from cinebold.bold.clip_responses import clip_regressors, clip_responses, other_events_regressor
 from cinebold.bold.clip_standardisation import average_repeats, standardise_sessions
 from cinebold.bold.confounds import Confounds
 from cinebold.bold.maps import load_geometry
@@ -27,6 +28,7 @@ class _EstimateInputSpec(StageInputSpec):
     nuisance = File(exists=True, mandatory=True)
     run_json = traits.Str(mandatory=True, desc="a Run")
     clips_json = traits.Str(mandatory=True, desc="a ClipPreparation")
+    design_summary = File(exists=True, mandatory=True, desc="of the run: how long its films are")
 
 
 class _EstimateOutputSpec(TraitedSpec):
@@ -46,13 +48,14 @@ class EstimateClipResponses(StageInterface):
         model = from_json(ClipPreparation, inputs.clips_json).model
         times_s = volume_times_s(run.n_volumes, run.tr_s, run.start_time_s)
         onsets_s = [p.onset_s for p in run.presentations]
-        regressors = clip_regressors(
-            onsets_s, [p.duration_s or 0.0 for p in run.presentations], times_s, model
-        )
-        nuisance = np.load(inputs.nuisance)
-        if run.other_events_s and model.method != "fir":
-            others = clip_regressors(*zip(*run.other_events_s, strict=True), times_s, model)
-            nuisance = np.hstack([nuisance, others.sum(axis=1, keepdims=True)])
+        lengths_s = json.loads(Path(inputs.design_summary).read_text())["film_duration_s"]
+        durations_s = [
+            lengths_s[p.film_name] - p.film_offset_s if p.duration_s is None else p.duration_s
+            for p in run.presentations
+        ]
+        regressors = clip_regressors(onsets_s, durations_s, times_s, model)
+        others = other_events_regressor(run.other_events_s, times_s, model)
+        nuisance = np.hstack([np.load(inputs.nuisance), others])
         series = np.load(inputs.responses, mmap_mode="r")
         responses = clip_responses(series, regressors, nuisance, np.load(inputs.keep), model, onsets_s)
         np.save(folder / "responses.npy", responses)
