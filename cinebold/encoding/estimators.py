@@ -55,7 +55,7 @@ ESTIMATORS: dict[str, type[Any]] = {
 #: Those whose weights lie in the span of the training rows and whose penalty is the same in every direction.
 ROTATABLE = ("ridge", "ols")
 #: Those that work on a GPU; the others stay on the CPU whatever the device.
-ON_DEVICE = ("ridge", "lasso", "elastic_net")
+ON_DEVICE = ("ridge", "banded_ridge", "lasso", "elastic_net", "ols")
 #: The settings that an estimator takes besides the statistics.
 _OWN_SETTINGS: dict[str, tuple[str, ...]] = {
     "ridge": ("alpha_unit",),
@@ -88,8 +88,8 @@ def solver_factory(
         own["n_columns"] = n_columns
     if device != "cpu" and settings.estimator in ON_DEVICE:
         own["device"] = device
-        if settings.estimator == "ridge":
-            from cinebold.encoding.gpu.solvers import DeviceRidgeSolver
+        if settings.estimator in ROTATABLE:
+            from cinebold.encoding.gpu.solvers import DeviceOLSSolver, DeviceRidgeSolver
 
-            return partial(DeviceRidgeSolver, **own)
+            return partial({"ridge": DeviceRidgeSolver, "ols": DeviceOLSSolver}[settings.estimator], **own)
     return partial(estimator(settings.estimator), **own)

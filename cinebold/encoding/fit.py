@@ -91,7 +91,7 @@ def fit_encoding_model(
     rows = stack_rows(designs, reach, settings.include_rest)
     folds = outer_folds(rows, max(reach), settings.cross_validation)
     held_out = np.any([fold.test for fold in folds], axis=0)
-    test, warnings = draw_test(settings, rows, designs, held_out)
+    test, warnings = draw_test(settings, rows, designs, held_out, device)
     tiles = [
         slice(start, min(start + settings.voxel_tile, n_targets))
         for start in range(0, n_targets, settings.voxel_tile)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class PermutationTest:
 
     test: significance.ShiftTest | BlockTest
     runs: tuple[int, ...]  #: those with held-out predictions
+    device: str = "cpu"  #: or "cuda[:N]"
 
     def permute(
         self, rows: Rows, scored: np.ndarray, responses: np.ndarray, predictions: np.ndarray, r: np.ndarray
@@ -35,10 +37,17 @@ class PermutationTest:
         """
         own = [rows.run == run for run in self.runs]
         y, guess, kept = ([values[mask] for mask in own] for values in (responses, predictions, scored))
+        blocks, shifts = permute_blocks, significance.permute_shifts
+        if self.device != "cpu":
+            from cinebold.encoding.gpu import permutation as blocks_on_device
+            from cinebold.encoding.gpu import shifts as shifts_on_device
+
+            blocks = partial(blocks_on_device.permute_blocks, device=self.device)
+            shifts = partial(shifts_on_device.permute_shifts, device=self.device)
         if isinstance(self.test, BlockTest):
-            permuted = permute_blocks(self.test, y, guess, kept)
+            permuted = blocks(self.test, y, guess, kept)
             return permuted.n_at_least, permuted.maxima
-        return significance.permute_shifts(self.test, r, y, guess, kept)
+        return shifts(self.test, r, y, guess, kept)
 
     @property
     def coupling(self) -> float:
@@ -47,7 +56,11 @@ class PermutationTest:
 
 
 def draw_test(
-    settings: EncodingSettings, rows: Rows, designs: Sequence[RunDesign], predicted: np.ndarray
+    settings: EncodingSettings,
+    rows: Rows,
+    designs: Sequence[RunDesign],
+    predicted: np.ndarray,
+    device: str = "cpu",
 ) -> tuple[PermutationTest | None, list[str]]:
     """The test that the settings ask for, drawn from the seed before any response is looked at, and warnings.
 
@@ -58,6 +71,7 @@ def draw_test(
     Parameters
     ----------
     predicted : (n_rows,) bool, rows that are held out by a fold
+    device : where permutations are counted; they are drawn on the CPU
     """
     if not settings.n_permutations:
         return None, []
@@ -70,10 +84,10 @@ def draw_test(
         slow = max(int(np.ceil(settings.block_s / tr_s)), LEAST_BLOCK_VOLUMES)
         least = 1 if _rows_are_clips(designs) else slow
         blocks, warnings = draw_blocks(lengths, least, settings.n_permutations, settings.seed, coupling)
-        return PermutationTest(blocks, runs), warnings
+        return PermutationTest(blocks, runs, device), warnings
     minimum = int(np.ceil(settings.minimum_shift_s / tr_s))
     shifts, warnings = significance.draw_shifts(lengths, minimum, settings.n_permutations, settings.seed)
-    return PermutationTest(significance.ShiftTest(shifts, coupling), runs), warnings
+    return PermutationTest(significance.ShiftTest(shifts, coupling), runs, device), warnings
 
 
 def _rows_are_clips(designs: Sequence[RunDesign]) -> bool:

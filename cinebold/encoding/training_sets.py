@@ -176,7 +176,8 @@ def _solvers(prepared: PreparedTraining) -> dict[str, Any]:
         tests = [prepared.inner_test(known, cells) for _, cells in prepared.inner]
         grams = [(own.gram, test.gram) for own, test in zip(inner, tests, strict=True)]
         columns = columns_of_spaces(sizes, prepared.n_bases)
-        return {"solver": BandedRidgeSolver(whole.gram, grams, columns, settings), "inner_solvers": []}
+        banded = BandedRidgeSolver(whole.gram, grams, columns, settings, prepared.device)
+        return {"solver": banded, "inner_solvers": []}
     solver_of = solver_factory(settings, sum(sizes.values()) * prepared.n_bases, prepared.device)
     solver = solver_of(whole.gram, whole.n)
     # A solver with a short way through the folds has no need of their own solvers.

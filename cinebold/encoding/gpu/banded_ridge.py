@@ -46,16 +46,43 @@ def choose_and_fit_banded(
     import torch
 
     where = checked_device(device)
-    score, precision = scoring_on_device(bands.scoring), getattr(torch, np.dtype(bands.dtype).name)
-    n_targets, n_candidates = whole.cross.shape[1], len(bands.candidates)
     weights = np.zeros_like(whole.cross)
+    gamma_index, alpha_index, inner_score = search(folds, bands, device=device, voxel_tile=voxel_tile)
+    with exact_products(), Downloads(where) as results:
+        gram, units = to_device(bands.whole, where, torch.float64), bands.units(bands.whole)
+        for part in voxel_tiles(len(inner_score), voxel_tile):
+            c = to_device(np.asarray(whole.cross)[:, part], where, torch.float64)
+            fitted = torch.zeros_like(c)
+            alphas = to_device(bands.alphas[alpha_index[part]], where, torch.float64)
+            for candidate in np.unique(gamma_index[part]).tolist():
+                vectors, values = _Bases(gram, bands, units, [candidate]).of(candidate)
+                own = torch.from_numpy(np.flatnonzero(gamma_index[part] == candidate)).to(where)
+                rotated = vectors.T @ c[:, own]
+                fitted[:, own] = vectors @ (rotated * _shrinkage(values, alphas[own]).T)
+            results.into(fitted, weights[:, part])
+    gammas = bands.candidates[gamma_index].T
+    return BandedRidge(weights, gammas, bands.alphas[alpha_index], alpha_index, inner_score)
+
+
+def search(
+    folds: Sequence[tuple[CentredStatistics, CentredStatistics]],
+    bands: PreparedBands,
+    *,
+    device: str,
+    voxel_tile: int = 16384,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each voxel's best candidate, index of its alpha and inner score, (n_targets,) each."""
+    import torch
+
+    where = checked_device(device)
+    score, precision = scoring_on_device(bands.scoring), getattr(torch, np.dtype(bands.dtype).name)
+    n_targets, n_candidates = folds[0][0].cross.shape[1], len(bands.candidates)
     gamma_index, alpha_index = np.zeros(n_targets, dtype=np.int64), np.zeros(n_targets, dtype=np.int64)
     inner_score = np.empty(n_targets)
     with exact_products(), Downloads(where) as results:
         grid = to_device(bands.alphas, where, torch.float64)
         roots = [gram_root(to_device(test, where, torch.float64)) for _, test in bands.folds]
         trains = [(to_device(train, where, torch.float64), bands.units(train)) for train, _ in bands.folds]
-        every_row, every_unit = to_device(bands.whole, where, torch.float64), bands.units(bands.whole)
         chunk = max(_NUMBERS // (len(trains) * len(bands.whole) ** 2), 1)
         for part in voxel_tiles(n_targets, voxel_tile):
 
@@ -88,22 +115,9 @@ def choose_and_fit_banded(
                     best = torch.where(better, scores, best)
                     alpha = torch.where(better, index, alpha)
                     gamma = torch.where(better, candidate, gamma)
-            c = upload(whole.cross)
-            fitted = torch.zeros_like(c)
-            for candidate in gamma.unique().tolist():
-                vectors, values = _Bases(every_row, bands, every_unit, [candidate]).of(candidate)
-                own = (gamma == candidate).nonzero()[:, 0]
-                rotated = vectors.T @ c[:, own]
-                fitted[:, own] = vectors @ (rotated * _shrinkage(values, grid[alpha[own]]).T)
-            for tensor, target in (
-                (fitted, weights),
-                (gamma, gamma_index),
-                (alpha, alpha_index),
-                (best, inner_score),
-            ):
-                results.into(tensor, target[..., part])
-    gammas = bands.candidates[gamma_index].T
-    return BandedRidge(weights, gammas, bands.alphas[alpha_index], alpha_index, inner_score)
+            for tensor, target in ((gamma, gamma_index), (alpha, alpha_index), (best, inner_score)):
+                results.into(tensor, target[part])
+    return gamma_index, alpha_index, inner_score
 
 
 class _Bases:

@@ -1,4 +1,4 @@
-"""The ridge solver of a training set with its work on voxels done on a device."""
+"""The solvers of a training set with their work on voxels done on a device."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 
 from cinebold.encoding.gpu.device import checked_device, exact_products, to_device
+from cinebold.encoding.solvers.ols import OLSSolver
 from cinebold.encoding.solvers.ridge import RidgeSolver
 
 _N_BLOCKS = 8
 
 
-class DeviceRidgeSolver(RidgeSolver):
-    """`ridge.RidgeSolver` whose products with X'Y are done on a device, in float64.
+class _OnDevice(RidgeSolver):
+    """A solver whose products with X'Y are done on a device, in float64.
 
     Parameters
     ----------
-    gram, n_samples, options : as there; decomposed on the CPU, once for all tiles
+    gram, n_samples, options : as in `RidgeSolver`; decomposed on the CPU, once for all tiles
     device : "cpu", "cuda" or "cuda:N"
     """
 
@@ -70,3 +71,11 @@ class DeviceRidgeSolver(RidgeSolver):
         if np.issubdtype(values.dtype, np.integer):
             return torch.from_numpy(values).to(self._device)
         return to_device(values, self._device, torch.float64)
+
+
+class DeviceRidgeSolver(_OnDevice):
+    """`ridge.RidgeSolver` on a device, see `_OnDevice`."""
+
+
+class DeviceOLSSolver(_OnDevice, OLSSolver):
+    """`ols.OLSSolver` on a device, see `_OnDevice`."""

@@ -4,8 +4,9 @@ Nunez-Elizalde, Huth & Gallant (2019), NeuroImage 197; random search, and the re
 la Tour et al. (2022), NeuroImage 264.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -34,6 +35,11 @@ _TIE = 1e-9
 _SEARCHED, _REFINED = 1024, 512
 #: Most steps of the refinement; voxels need about five.
 N_STEPS = 10
+#: Of folds and bands: each voxel's best candidate, index of its alpha and inner score.
+Search = Callable[
+    [Sequence[tuple[CentredStatistics, CentredStatistics]], PreparedBands],
+    tuple[np.ndarray, np.ndarray, np.ndarray],
+]
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ def choose_and_fit_banded(
     n_steps: int = N_STEPS,
     n_threads: int = 1,
     progress: bool = False,
+    search: Search | None = None,
 ) -> BandedRidge:
     """Choose gammas and alpha of each voxel by held-out folds, and fit all rows with them.
 
@@ -76,8 +83,11 @@ def choose_and_fit_banded(
     bands : of the same Gram matrices
     n_steps : of the refinement; 0: the best candidate
     n_threads : more than 1 only inside `one_thread_products`; changes no byte
+    search : done elsewhere (`gpu.banded_ridge.search`); None: here
     """
-    gamma_index, alpha_index, best = _search(folds, bands, n_threads, progress)
+    if search is None:
+        search = partial(_search, n_threads=n_threads, progress=progress)
+    gamma_index, alpha_index, best = search(folds, bands)
     gammas, alphas = bands.candidates[gamma_index].T, bands.alphas[alpha_index]
     weights = np.zeros_like(whole.cross)
     moved = np.zeros(len(best), dtype=bool)
