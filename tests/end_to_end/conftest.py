@@ -13,6 +13,9 @@ import pytest
 from cinebold.simulate.dataset import simulate_dataset
 from cinebold.simulate.settings import quick_settings
 
+# planted_layouts.py
+sys.path.append(str(Path(__file__).parent))
+
 #: The simulated grid is coarse: the analysis stays on it. Half the machine's memory is not needed either.
 NATIVE = ("--resolution", "native")
 
