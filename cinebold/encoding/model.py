@@ -18,7 +18,7 @@ from cinebold.encoding.model_files import (
     space_facts,
     write_model,
 )
-from cinebold.encoding.preprocessing import SpaceReducer
+from cinebold.encoding.preprocessing import SpaceReducer, check_features
 from cinebold.errors import InputError
 
 SCHEMA_VERSION = 2
@@ -52,21 +52,10 @@ class EncodingModel:
         -------
         (n_volumes, n_targets) float32, NaN for targets without a model
         """
-        missing = [space for space in self.reducers if space not in features]
-        if missing:
-            raise InputError(
-                f"The model needs the feature spaces {', '.join(self.reducers)}; missing: "
-                f"{', '.join(missing)}."
-            )
+        check_features(self.reducers, features)
         prediction: np.ndarray | float = self.intercept.astype(np.float64)
         for space, reducer in self.reducers.items():
-            values = np.asarray(features[space])
-            if values.ndim != 2 or values.shape[1] != len(reducer.mean):
-                raise InputError(
-                    f"The model needs {len(reducer.mean)} features of {space} a volume, got shape "
-                    f"{values.shape}."
-                )
-            scores = reducer.scores(values, has_film)
+            scores = reducer.scores(np.asarray(features[space]), has_film)
             if self.hrf == "none":
                 columns = delayed(scores, self.delays)
             else:

@@ -41,6 +41,21 @@ class SpaceReducer:
         return reduced
 
 
+def check_features(reducers: Mapping[str, SpaceReducer], features: Mapping[str, np.ndarray]) -> None:
+    """Refuse features of a run, (n_volumes, n_features) of each space, that are not those that a model knows."""
+    missing = [space for space in reducers if space not in features]
+    if missing:
+        raise InputError(
+            f"The model needs the feature spaces {', '.join(reducers)}; missing: {', '.join(missing)}."
+        )
+    for space, reducer in reducers.items():
+        shape = np.shape(features[space])
+        if len(shape) != 2 or shape[1] != len(reducer.mean):
+            raise InputError(
+                f"The model needs {len(reducer.mean)} features of {space} a volume, got shape {shape}."
+            )
+
+
 def fit_reducer(
     features: np.ndarray, pca: float | None, standardise: str = "features", name: str = "space"
 ) -> SpaceReducer:

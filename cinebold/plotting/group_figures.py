@@ -16,7 +16,8 @@ import numpy as np
 from cinebold.bold.maps import map_values, targets_name_of
 from cinebold.plotting.curves import score_histogram
 from cinebold.plotting.figure_set import FigureSet
-from cinebold.plotting.slices import below, map_top, statmap_slices
+from cinebold.plotting.score_figures import KEYS, draw_r
+from cinebold.plotting.slices import map_top, statmap_slices
 from cinebold.plotting.surface import statmap_surface, surface_of
 
 
@@ -41,8 +42,17 @@ def draw_group_figures(
     """
     noun = {"noun": targets_name_of(maps.get("r", ""))}
     figures = FigureSet(out_prefix, options_of={statmap_surface: {"meshes": meshes}, score_histogram: noun})
-    with figures.attempt("rslices", "rsurface", "rhist", "qslices"):
-        _draw_mean_r(figures, maps, n_participants, q)
+    with figures.attempt(*KEYS):
+        draw_r(
+            figures,
+            maps,
+            q,
+            name="mean held-out r",
+            label="mean held-out r",
+            title=f"Mean held-out r, {n_participants} participants",
+            no_map="there is no map of the mean r",
+            no_test="there is no map of q",
+        )
     with figures.attempt("tslices", "tsurface"):
         if "t" in maps:
             _draw_t(
@@ -63,48 +73,6 @@ def draw_group_figures(
                     n_participants,
                 )
     return figures.finish()
-
-
-def _draw_mean_r(figures: FigureSet, maps: Mapping[str, str | Path], n_participants: int, q: float) -> None:
-    if "r" not in maps:
-        for key in ("rslices", "rsurface", "rhist", "qslices"):
-            figures.skip(key, "there is no map of the mean r")
-        return
-    r, q_map = map_values(maps["r"]), maps.get("q")
-    vmax = map_top(r)
-    significant = None if q_map is None else below(q_map, q)
-    title = f"Mean held-out r, {n_participants} participants"
-    shared = {"title": title, "unit": "mean held-out r", "vmax": vmax, "threshold": vmax / 4}
-    facts = {"vmax": vmax, "threshold": vmax / 4, "q": q, "outlined": q_map is not None}
-    on_surface = surface_of(figures, maps["r"])
-    figures.draw("rslices", statmap_slices, maps["r"], facts=facts, q_image=q_map, q=q, **shared)
-    figures.draw("rsurface", statmap_surface, maps["r"], facts=facts | on_surface, **shared)
-    figures.draw(
-        "rhist",
-        score_histogram,
-        r,
-        facts={"n_voxels": int(np.isfinite(r).sum())},
-        title="Distribution of mean held-out r",
-        xlabel="mean held-out r",
-        significant=significant,
-        significant_label=f"with q < {q:g}",
-    )
-    if significant is None:
-        figures.skip("qslices", "there is no map of q")
-    elif not significant.any():
-        figures.skip("qslices", f"no voxel has q < {q:g}")
-    else:
-        options = {
-            "title": f"Mean held-out r where q < {q:g}",
-            "unit": "mean held-out r",
-            "vmax": vmax,
-            "q_image": q_map,
-            "q": q,
-        }
-        facts = {"q": q, "n_voxels": int(significant.sum())}
-        figures.draw("qslices", statmap_slices, maps["r"], facts=facts, **options, only_significant=True)
-        if on_surface:
-            figures.draw("qsurface", statmap_surface, maps["r"], facts=facts | on_surface, **options)
 
 
 def _draw_t(

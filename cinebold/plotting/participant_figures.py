@@ -26,11 +26,11 @@ from cinebold.plotting.design import design_figure, stretches
 from cinebold.plotting.figure_set import FigureSet
 from cinebold.plotting.model_figures import draw_delays, draw_word_clouds, load_model_if_there
 from cinebold.plotting.motion import MotionTrace, draw_motion
-from cinebold.plotting.slices import below, map_top, statmap_slices
+from cinebold.plotting.score_figures import KEYS, draw_r
+from cinebold.plotting.slices import map_top, statmap_slices
 from cinebold.plotting.space_figures import draw_space_figures
 from cinebold.plotting.surface import statmap_surface, surface_of
 
-_NO_TEST = "no permutation test was run"
 _NO_REPEAT = "no film was shown in two runs for ten volumes or more without another film in their design"
 _MOST_RNORM = 1.2  #: where the colours of normalised r end at the latest
 _CURVES = 6  #: how many columns of a feature space the design figure shows
@@ -73,8 +73,18 @@ def draw_participant_figures(
     noun = {"noun": targets_name_of(maps.get("r", ""))}
     options = {statmap_surface: {"meshes": meshes}, score_histogram: noun, alpha_histogram: noun}
     figures = FigureSet(out_prefix, options_of=options)
-    with figures.attempt("rslices", "rsurface", "rhist", "qslices"):
-        _draw_r(figures, maps, q)
+    with figures.attempt(*KEYS):
+        draw_r(
+            figures,
+            maps,
+            q,
+            name="held-out r",
+            label="held-out r (Pearson correlation)",
+            title="Held-out r",
+            no_map="there is no map of r",
+            no_test="no permutation test was run",
+            least_significant=True,
+        )
     for key, statistic, title, unit, why_absent in (
         ("rsquared", "rsquared", "Held-out R²", "held-out R²", "there is no map of R²"),
         ("ceiling", "noiseceiling", "Noise ceiling", "highest r a model can reach", _NO_REPEAT),
@@ -106,52 +116,6 @@ def draw_participant_figures(
     elif "delays" not in figures.not_made:
         figures.skip("delays", "the fitted model is not there")
     return figures.finish()
-
-
-def _draw_r(figures: FigureSet, maps: Mapping[str, str | Path], q: float) -> None:
-    keys = ("rslices", "rsurface", "rhist", "qslices")
-    if "r" not in maps:
-        for key in keys:
-            figures.skip(key, "there is no map of r")
-        return
-    r, q_map = map_values(maps["r"]), maps.get("q")
-    unit, vmax = "held-out r", map_top(r)
-    threshold, significant = vmax / 4, None
-    if q_map is not None:
-        significant = below(q_map, q)
-        if np.any(significant & (r > 0)):
-            threshold = min(float(r[significant & (r > 0)].min()), 0.6 * vmax)
-    shared = {"title": "Held-out r", "unit": unit, "vmax": vmax, "threshold": threshold}
-    facts = {"vmax": vmax, "threshold": threshold, "q": q, "outlined": q_map is not None}
-    on_surface = surface_of(figures, maps["r"])
-    figures.draw("rslices", statmap_slices, maps["r"], facts=facts, q_image=q_map, q=q, **shared)
-    figures.draw("rsurface", statmap_surface, maps["r"], facts=facts | on_surface, **shared)
-    figures.draw(
-        "rhist",
-        score_histogram,
-        r,
-        facts={"n_voxels": int(np.isfinite(r).sum())},
-        title="Distribution of held-out r",
-        xlabel="held-out r (Pearson correlation)",
-        significant=significant,
-        significant_label=f"with q < {q:g}",
-    )
-    if significant is None:
-        figures.skip("qslices", _NO_TEST)
-    elif not significant.any():
-        figures.skip("qslices", f"no voxel has q < {q:g}")
-    else:
-        options = {
-            "title": f"Held-out r where q < {q:g}",
-            "unit": unit,
-            "vmax": vmax,
-            "q_image": q_map,
-            "q": q,
-        }
-        facts = {"q": q, "n_voxels": int(significant.sum())}
-        figures.draw("qslices", statmap_slices, maps["r"], facts=facts, **options, only_significant=True)
-        if on_surface:
-            figures.draw("qsurface", statmap_surface, maps["r"], facts=facts | on_surface, **options)
 
 
 def _draw_map(

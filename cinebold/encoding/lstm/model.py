@@ -18,7 +18,7 @@ from cinebold.encoding.model_files import (
     space_facts,
     write_model,
 )
-from cinebold.encoding.preprocessing import SpaceReducer
+from cinebold.encoding.preprocessing import SpaceReducer, check_features
 from cinebold.errors import InputError
 
 SCHEMA_VERSION = "lstm-1"
@@ -55,18 +55,7 @@ class LSTMModel:
         -------
         (n_volumes, n_targets) float32, NaN for targets without a model
         """
-        missing = [space for space in self.reducers if space not in features]
-        if missing:
-            raise InputError(
-                f"The model needs the feature spaces {', '.join(self.reducers)}; missing: "
-                f"{', '.join(missing)}."
-            )
-        for space, reducer in self.reducers.items():
-            shape = np.shape(features[space])
-            if len(shape) != 2 or shape[1] != len(reducer.mean):
-                raise InputError(
-                    f"The model needs {len(reducer.mean)} features of {space} a volume, got shape {shape}."
-                )
+        check_features(self.reducers, features)
         states = self.network.states(undelayed_columns(self.reducers, features, has_film))
         return (states @ self.readout.astype(np.float64) + self.intercept).astype(np.float32)
 
