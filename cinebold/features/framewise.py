@@ -27,13 +27,7 @@ def check_clock(extractor: str, parameters: Any) -> None:
 def clock_windows(parameters: Any, info: FilmInfo) -> Windows:
     """The frame at the middle of every tick of `rate_hz`, averaged over bins of `hop_s`."""
     period_s = 1 / parameters.rate_hz
-    clock = WindowRule(period_s, period_s, 1)
-    return Windows(
-        clock.times(info.duration_s),
-        clock.sample_times(info.duration_s),
-        clock.pad_fraction(info.duration_s),
-        bin_s=parameters.hop_s,
-    )
+    return Windows.of_rule(WindowRule(period_s, period_s, 1), info.duration_s, parameters.hop_s)
 
 
 def describe_clock(parameters: Any) -> dict[str, Any]:

@@ -120,12 +120,7 @@ class MViTv2S(NodeExtractor):
 
     def windows(self, info: FilmInfo) -> Windows:
         """A window every `hop_s`."""
-        rule = self.parameters.window_rule()
-        return Windows(
-            rule.times(info.duration_s),
-            rule.sample_times(info.duration_s),
-            rule.pad_fraction(info.duration_s),
-        )
+        return Windows.of_rule(self.parameters.window_rule(), info.duration_s)
 
     def stacked(self, clips: Sequence[Sequence["torch.Tensor"]]) -> "torch.Tensor":
         """(n, 3, 16, 224, 224)"""

@@ -17,6 +17,7 @@ from cinebold.features.parameters import parameters_from
 from cinebold.features.weights import WeightsSource, find_weights, load_weights
 from cinebold.files import file_sha256
 from cinebold.video.decoding import FilmInfo
+from cinebold.video.windows import WindowRule
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,13 @@ class Windows:
         None  #: (n_windows, n_frames) bool: frames of zeros; None: the film's ends stand still
     )
     bin_s: float | None = None  #: windows are averaged over bins of this width; None: each is kept
+
+    @classmethod
+    def of_rule(cls, rule: WindowRule, duration_s: float, bin_s: float | None = None) -> "Windows":
+        """Every window of a rule."""
+        return cls(
+            rule.times(duration_s), rule.sample_times(duration_s), rule.pad_fraction(duration_s), bin_s=bin_s
+        )
 
 
 class NetworkExtractor:

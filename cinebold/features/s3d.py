@@ -153,12 +153,7 @@ class S3D(NodeExtractor):
         if self.parameters.whole_clip:
             frames = evenly_spaced_frames(len(info.pts_s), self.parameters.frames)
             return Windows(np.array([info.duration_s / 2]), info.pts_s[None, frames], np.zeros(1))
-        rule = self.parameters.window_rule()
-        return Windows(
-            rule.times(info.duration_s),
-            rule.sample_times(info.duration_s),
-            rule.pad_fraction(info.duration_s),
-        )
+        return Windows.of_rule(self.parameters.window_rule(), info.duration_s)
 
     def stacked(self, clips: Sequence[Sequence["torch.Tensor"]]) -> "torch.Tensor":
         """(n, 3, n_frames, 224, 224)"""

@@ -11,7 +11,7 @@ from cinebold.features.checkpoints.extractor import TokenExtractor, check_frames
 from cinebold.features.checkpoints.folder import CONFIG
 from cinebold.features.checkpoints.library import build, transformers_library
 from cinebold.features.checkpoints.pictures import PictureRecipe
-from cinebold.features.checkpoints.tokens import ClipTokenParameters, rule_windows, stacked_clips
+from cinebold.features.checkpoints.tokens import ClipTokenParameters, stacked_clips
 from cinebold.features.framewise import check_clock, clock_windows, describe_clock
 from cinebold.features.network import Windows
 from cinebold.features.parameters import require
@@ -115,7 +115,9 @@ class Checkpoint(TokenExtractor):
     def windows(self, info: FilmInfo) -> Windows:
         """Windows, or the ticks of a clock."""
         return (
-            rule_windows(self.window_rule(), info) if self.is_video else clock_windows(self.parameters, info)
+            Windows.of_rule(self.window_rule(), info.duration_s)
+            if self.is_video
+            else clock_windows(self.parameters, info)
         )
 
     def stacked(self, clips: Sequence[Sequence["torch.Tensor"]]) -> "torch.Tensor":

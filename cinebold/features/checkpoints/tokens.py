@@ -93,13 +93,6 @@ def encoder_reader(
     return read
 
 
-def rule_windows(rule: WindowRule, info: FilmInfo) -> Windows:
-    """Every window of a rule."""
-    return Windows(
-        rule.times(info.duration_s), rule.sample_times(info.duration_s), rule.pad_fraction(info.duration_s)
-    )
-
-
 def stacked_clips(clips: Sequence[Sequence["torch.Tensor"]]) -> "torch.Tensor":
     """(n, n_frames, 3, height, width)"""
     import torch
@@ -129,7 +122,7 @@ class ClipTokens(TokenExtractor):
 
     def windows(self, info: FilmInfo) -> Windows:
         """A window every `hop_s`."""
-        return rule_windows(self.window_rule(), info)
+        return Windows.of_rule(self.window_rule(), info.duration_s)
 
     def stacked(self, clips: Sequence[Sequence["torch.Tensor"]]) -> "torch.Tensor":
         """(n, n_frames, 3, height, width)"""
