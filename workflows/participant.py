@@ -9,7 +9,6 @@ from nipype.interfaces.utility import IdentityInterface, Merge
 from nipype.pipeline import engine as pe
 
 from cinebold.bold.atlases import atlas_files, atlas_label, table_beside
-from cinebold.encoding.estimators import ON_DEVICE
 from workflows.clips import add_clip_responses, combine_clips, read_betas_node
 from workflows.interfaces.bold import DefineTargets, PrepareResponses
 from workflows.interfaces.design import BuildDesign
@@ -75,8 +74,7 @@ def init_participant_wf(
             **({"atlas": atlas_label(analysis.bold.atlas)} if analysis.bold.atlas else {}),
             num_threads=threads,
             device=hardware.device,
-            use_gpu=hardware.device.startswith("cuda")
-            and analysis.encoding.estimator in ("lstm", *ON_DEVICE),
+            use_gpu=hardware.device.startswith("cuda"),
             progress=progress,
         ),
         name="fit",

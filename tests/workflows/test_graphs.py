@@ -118,7 +118,7 @@ def test_a_film_is_a_gpu_node_only_on_a_gpu(analyses, tmp_path):
 
 @pytest.mark.parametrize(
     ("estimator", "device", "expected"),
-    [("lstm", "cuda:1", True), ("lstm", "cpu", False), ("ridge", "cuda:1", True), ("ols", "cuda:1", False)],
+    [("lstm", "cuda:1", True), ("lstm", "cpu", False), ("ridge", "cuda:1", True), ("ols", "cuda:1", True)],
 )
 def test_a_fit_takes_a_gpu_slot_only_where_it_uses_one(analyses, tmp_path, estimator, device, expected):
     analysis = replace(analyses[0], encoding=EncodingSettings(estimator=estimator))
