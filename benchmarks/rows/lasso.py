@@ -48,6 +48,7 @@ def lasso_one_alpha(setup: Setup) -> Row:
     from joblib import Parallel, delayed
     from sklearn.linear_model import Lasso
 
+    from cinebold.encoding.statistics import shared_panels
     from cinebold.encoding.tiles import one_thread_products, run_tiles
 
     alpha = 0.1
@@ -62,7 +63,7 @@ def lasso_one_alpha(setup: Setup) -> Row:
         centre = x - x.mean(axis=0)
 
         def tile(part: slice) -> None:
-            sums = accumulate(centre, y[:, part], known.xx, np.float32)
+            sums = accumulate(centre, y[:, part], known.xx, np.float32, panels)
             # X is centred, so that Y need not be.
             total = sums.yy - sums.sum_y**2 / sums.n
             path, _ = solve_lasso_path(
@@ -74,9 +75,11 @@ def lasso_one_alpha(setup: Setup) -> Row:
         with one_thread_products() as n_threads:
             known = accumulate(centre, y[:, :0])
             if setup.on_gpu:
+                panels = None
                 run_tiles(tile, _tiles(n_voxels, _DEVICE_TILE), 1)
             else:
-                run_tiles(tile, _tiles(n_voxels, 4096), n_threads)
+                panels = shared_panels(centre, y[:, :1024], np.float32)
+                run_tiles(tile, _tiles(n_voxels, 1024), n_threads)
 
     sample = np.linspace(0, n_voxels - 1, n_peer).astype(int)
     # In double precision, as nibabel's get_fdata gives responses.
@@ -198,7 +201,7 @@ def _solvers(setup: Setup) -> tuple[Callable, Callable, Callable]:
     from cinebold.encoding.gpu import lasso as torch_lasso
     from cinebold.encoding.gpu.statistics import accumulate_on, as_arrays
 
-    def accumulate_there(x, y, xx=None, dtype=np.float64):  # type: ignore[no-untyped-def]
+    def accumulate_there(x, y, xx=None, dtype=np.float64, panels=None):  # type: ignore[no-untyped-def]
         return as_arrays(accumulate_on(setup.device, x, y, xx, dtype=dtype))
 
     there = {"device": setup.device}

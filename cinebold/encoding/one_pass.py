@@ -33,22 +33,31 @@ _LINE = 16
 _compiled = numba.njit(nogil=True, error_model="numpy", cache=False)
 
 
-def products_in_one_pass(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def panels_of(x: np.ndarray) -> np.ndarray:
+    """The columns of X (n_samples, n_features) in panels of twelve, as they are multiplied; the same for all of Y."""
+    n_features = x.shape[1] + 1
+    panels = aligned((-(-n_features // _COLUMNS), len(x), _COLUMNS), np.float32)
+    for panel, first in zip(panels, range(0, n_features, _COLUMNS), strict=True):
+        own = x[:, first : first + _COLUMNS]
+        panel[:, : own.shape[1]] = own
+    # A column of ones gives the sums of Y.
+    panels[-1, :, (n_features - 1) % _COLUMNS] = 1.0
+    return panels
+
+
+def products_in_one_pass(
+    x: np.ndarray, y: np.ndarray, panels: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """X'Y (n_features, n_targets), sums of Y (n_targets,) and sums of its squares (n_targets,), all float64.
 
     Parameters
     ----------
     x : (n_samples, n_features)
     y : (n_samples, n_targets) float32, with neighbours in a row beside each other in memory (`serves`)
+    panels : `panels_of(x)`, where they have been made
     """
-    # A column of ones gives the sums of Y.
-    n_features = x.shape[1] + 1
-    panels = aligned((-(-n_features // _COLUMNS), len(x), _COLUMNS), np.float32)
-    for panel, first in zip(panels, range(0, n_features, _COLUMNS), strict=True):
-        own = x[:, first : first + _COLUMNS]
-        panel[:, : own.shape[1]] = own
-    panels[-1, :, (n_features - 1) % _COLUMNS] = 1.0
-    sums = np.empty((n_features, y.shape[1]))
+    panels = panels_of(x) if panels is None else panels
+    sums = np.empty((x.shape[1] + 1, y.shape[1]))
     squares = np.empty(y.shape[1])
     packed = aligned((_STRIPS, _ROWS, _LANES), np.float32)
     products = aligned((len(panels), _STRIPS, _COLUMNS, _LANES), np.float32)

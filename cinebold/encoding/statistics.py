@@ -75,7 +75,11 @@ class CentredStatistics:
 
 
 def accumulate(
-    features: np.ndarray, responses: np.ndarray, xx: np.ndarray | None = None, dtype: type = np.float64
+    features: np.ndarray,
+    responses: np.ndarray,
+    xx: np.ndarray | None = None,
+    dtype: type = np.float64,
+    panels: np.ndarray | None = None,
 ) -> RunStatistics:
     """The statistics of some rows of a run.
 
@@ -85,10 +89,11 @@ def accumulate(
     responses : (n_samples, n_targets), of any width; sums are float64
     xx : X'X when it is known from another tile of voxels
     dtype : of the products; float32 keeps six digits of sums over a run
+    panels : `shared_panels` of the features
     """
     x = np.asarray(features, dtype=dtype)
     y = np.asarray(responses, dtype=dtype)
-    xy, sum_y, yy = _products(x, y)
+    xy, sum_y, yy = _products(x, y, panels)
     return RunStatistics(
         n=len(x),
         sum_x=x.sum(axis=0, dtype=np.float64),
@@ -99,13 +104,29 @@ def accumulate(
     )
 
 
-def _products(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def shared_panels(features: np.ndarray, responses: np.ndarray, dtype: type) -> np.ndarray | None:
+    """What `accumulate` makes of the features of a run first: for many tiles of responses it is made once.
+
+    Parameters
+    ----------
+    responses : the first tile
+    """
+    if dtype != np.float32 or responses.dtype != np.float32 or responses.shape[1] < _WORTH_COMPILING:
+        return None
+    from cinebold.encoding.one_pass import panels_of, serves
+
+    return panels_of(features) if serves(responses) else None
+
+
+def _products(
+    x: np.ndarray, y: np.ndarray, panels: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """X'Y, sums of Y and of its squares."""
     if y.dtype == np.float32 and y.shape[1] >= _WORTH_COMPILING:
         from cinebold.encoding.one_pass import products_in_one_pass, serves
 
         if serves(y):
-            return products_in_one_pass(x, y)
+            return products_in_one_pass(x, y, panels)
     return (
         (x.T @ y).astype(np.float64, copy=False),
         y.sum(axis=0, dtype=np.float64),

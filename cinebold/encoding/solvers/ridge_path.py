@@ -8,7 +8,7 @@ import numpy as np
 
 from cinebold.encoding.scores import HeldOutSums, held_out_r, held_out_rsquared
 from cinebold.encoding.solvers.ridge import RidgeSolver
-from cinebold.encoding.statistics import accumulate, centred
+from cinebold.encoding.statistics import accumulate, centred, shared_panels
 from cinebold.encoding.tiles import one_thread_products, run_tiles
 from cinebold.errors import InputError, SettingError
 
@@ -81,8 +81,8 @@ def solve_ridge_over_runs(
             shift_y = y[0].mean(axis=0)
             y = [own - shift_y for own in y]
         runs = [
-            accumulate(run, own, statistics.xx, dtype)
-            for run, own, statistics in zip(narrow, y, known, strict=True)
+            accumulate(run, own, statistics.xx, dtype, in_panels)
+            for run, own, statistics, in_panels in zip(narrow, y, known, panels, strict=True)
         ]
         sums = []
         for basis, form, (train, test) in zip(bases, forms, folds, strict=True):
@@ -110,6 +110,10 @@ def solve_ridge_over_runs(
             for solver, (_, test) in zip(solvers, folds, strict=True)
         ]
         narrow = [run.astype(dtype) for run in x]
+        panels = [
+            shared_panels(run, response[:, :voxel_tile], dtype)
+            for run, response in zip(narrow, responses, strict=True)
+        ]
         tiles = [slice(start, start + voxel_tile) for start in range(0, n_targets, voxel_tile)]
         run_tiles(solve, tiles, n_threads, progress)
     return RidgeFit(weights, intercept, alpha_index, inner_score)
