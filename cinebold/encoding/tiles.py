@@ -1,5 +1,6 @@
 """Tiles of voxels in parallel threads, each with a linear algebra library of one thread."""
 
+import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -45,6 +46,13 @@ def run_tiles(
 def n_linear_algebra_threads() -> int:
     """How many threads numpy's linear algebra library may use now."""
     return max((library.num_threads for library in _linear_algebra().lib_controllers), default=1)
+
+
+def give_back_freed_memory() -> None:
+    """Let the system have what was freed: glibc keeps it in case it is asked again; other libraries are left alone."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @cache

@@ -16,7 +16,7 @@ from cinebold.encoding.solvers.ridge_path import (
     scoring_of,
     triangular,
 )
-from cinebold.encoding.tiles import one_thread_products, run_tiles
+from cinebold.encoding.tiles import give_back_freed_memory, one_thread_products, run_tiles
 
 #: An eigendecomposition takes as long as a matrix product of so many n^3 operations: 9 to 15 at n 200 to 1600.
 _DECOMPOSITION = 12
@@ -152,6 +152,7 @@ def solve_dual_ridge(
     with one_thread_products() as n_threads:
         run_tiles(choose_tile, tiles, n_threads, progress)
         prepared.clear()  # the weights of all voxels may need the memory
+        give_back_freed_memory()
         run_tiles(solve, tiles, n_threads, progress)
     return RidgeFit(weights, intercept, alpha_index, inner_score)
 
