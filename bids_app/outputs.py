@@ -83,12 +83,13 @@ def describe_dataset(output_dir: Path, bids_dir: Path, fmriprep_dir: Path | None
             write_text(path, text)
 
 
-def claim_model_label(output_dir: Path, recipe: Recipe) -> None:
+def claim_model_label(output_dir: Path, recipe: Recipe) -> bool:
     """Keep the recipe beside the models that it makes; refuse to mix two analyses under one name.
 
-    Raises SettingError when the folder holds results of the same `model-` label that were made with other settings.
+    Returns whether the name was free. Raises SettingError when the folder holds results of the same `model-` label
+    that were made with other settings.
     """
-    path = output_dir / "models" / f"model-{recipe.label}_recipe.toml"
+    path = _claim(output_dir, recipe)
     if path.is_file():
         difference = first_difference(load_recipe(str(path)), recipe)
         if difference:
@@ -96,8 +97,20 @@ def claim_model_label(output_dir: Path, recipe: Recipe) -> None:
                 f"{output_dir} holds results of model-{recipe.label} that were made with other settings "
                 f"({difference}): give this analysis a name of its own with --model-label, or another output folder"
             )
-    else:
-        write_text(path, recipe_toml(recipe))
+        return False
+    write_text(path, recipe_toml(recipe))
+    return True
+
+
+def release_model_label(output_dir: Path, recipe: Recipe) -> None:
+    """Free the name that was claimed by an analysis of which nothing has come out: another try may change settings."""
+    results = f"*_model-{recipe.label}_*"
+    if not any(any(output_dir.glob(f"{folder}/**/{results}")) for folder in ("sub-*", "tpl-*")):
+        _claim(output_dir, recipe).unlink(missing_ok=True)
+
+
+def _claim(output_dir: Path, recipe: Recipe) -> Path:
+    return output_dir / "models" / f"model-{recipe.label}_recipe.toml"
 
 
 def _link(dataset: Path, output_dir: Path) -> str:

@@ -65,12 +65,13 @@ def run(settings: Settings) -> int:
         # Only what cinebold put there: the folder may hold other people's work.
         for folder in settings.work_dir.glob("cinebold_*_wf"):
             shutil.rmtree(folder)
-    if plan.analyses:
-        outputs.claim_model_label(settings.output_dir, recipe)
+    is_first = bool(plan.analyses) and outputs.claim_model_label(settings.output_dir, recipe)
     outputs.describe_dataset(settings.output_dir, settings.bids_dir, plan.fmriprep_dir)
     write_showings(settings.output_dir, plan.shown)
     outcome = _execute(plan, settings, recipe, hardware, plugin)
     outcome.refused = plan.problems
+    if is_first and not outcome.done:
+        outputs.release_model_label(settings.output_dir, recipe)
     if plan.group is not None and plan.group.missing:
         outcome.notes = ("missing: " + ", ".join(f"sub-{who}" for who in plan.group.missing),)
     return _close(settings, outcome)

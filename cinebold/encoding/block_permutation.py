@@ -115,7 +115,7 @@ def draw_blocks(
     if max(n_blocks) < 2:
         raise InputError(
             f"No run holds two blocks of {least_block_volumes} volumes (the longest has {max(n_volumes)}): "
-            "ask for shorter blocks."
+            "take circular shifts, or shorter blocks."
         )
     warnings = []
     if min(n_blocks) < _FEW_BLOCKS:
