@@ -3,8 +3,9 @@
 A packet of voxels (`lasso_packet`) updates a coordinate in all its voxels when it changes in one of them. Where each
 voxel has a few active weights, and not the same ones, that is nearly every coordinate in every sweep. Here a voxel
 stands alone and the vectors of the processor lie along its features: two sweeps of coordinate descent let weights in,
-a step on the active set (`lasso_active_set`) finds their values, until the duality gap is closed. Voxels whose
-penalty silences them cost one comparison.
+the linear equations of their signs give their values, until the duality gap is closed. Where a sign would change, or
+columns depend on each other, `lasso_active_set` goes a part of the way. Voxels whose penalty silences them cost one
+comparison a feature.
 
 Import it only where it is needed: numba takes its time.
 """
@@ -21,7 +22,7 @@ from cinebold.encoding.solvers.lasso_path import SILENCES
 _MOST_ACTIVE = 24
 #: A pivot below this share of its diagonal is a column that depends on those before it.
 _DEPENDENT = 1e-11
-#: Sweeps before each step on the active set.
+#: Sweeps before each solution on the active set.
 _SWEEPS = 3
 _MOST_ROUNDS = 12
 #: Voxels whose X'y is turned around at a time.
@@ -52,7 +53,7 @@ def solve_sparse(  # type: ignore[no-untyped-def]
     n_features = len(cross)
     own = np.empty(n_features)
     state = np.empty((2, n_features))  # weights and gradient of one voxel
-    candidates = np.empty(n_features + 1, dtype=np.int64)
+    candidates = np.empty(n_features, dtype=np.int64)
     factor, found = np.empty((_MOST_ACTIVE, _MOST_ACTIVE)), np.empty(_MOST_ACTIVE)
     # Rows of X'Y are often a power of two apart, where a cache keeps few of them: they are read once.
     block, largest = np.empty((n_features, _BLOCK)), np.empty(_BLOCK)
