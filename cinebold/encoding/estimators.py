@@ -54,8 +54,6 @@ ESTIMATORS: dict[str, type[Any]] = {
 }
 #: Those whose weights lie in the span of the training rows and whose penalty is the same in every direction.
 ROTATABLE = ("ridge", "ols")
-#: Those that work on a GPU; the others stay on the CPU whatever the device.
-ON_DEVICE = ("ridge", "banded_ridge", "lasso", "elastic_net", "ols")
 #: The settings that an estimator takes besides the statistics.
 _OWN_SETTINGS: dict[str, tuple[str, ...]] = {
     "ridge": ("alpha_unit",),
@@ -79,14 +77,14 @@ def solver_factory(
     Parameters
     ----------
     n_columns : before a rotation, where the Gram matrix is of rotated columns
-    device : "cpu", or "cuda[:N]" for the estimators in `ON_DEVICE`
+    device : "cpu" or "cuda[:N]"
     """
     own: dict[str, Any] = {
         name: getattr(settings, name) for name in _OWN_SETTINGS.get(settings.estimator, ())
     }
     if settings.estimator == "ridge":
         own["n_columns"] = n_columns
-    if device != "cpu" and settings.estimator in ON_DEVICE:
+    if device != "cpu":
         own["device"] = device
         if settings.estimator in ROTATABLE:
             from cinebold.encoding.gpu.solvers import DeviceOLSSolver, DeviceRidgeSolver

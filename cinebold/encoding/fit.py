@@ -63,7 +63,7 @@ def fit_encoding_model(
         columns at a time are read. A column that is constant or not finite in any run has NaN in every map and is
         counted.
     delays_s : seconds, rounded to volumes; not used where features are convolved (`settings.hrf`)
-    device : "cpu" or "cuda[:N]", for networks and the estimators in `estimators.ON_DEVICE`
+    device : "cpu" or "cuda[:N]", for networks, estimators and permutations
 
     Raises
     ------

@@ -39,11 +39,10 @@ class PermutationTest:
         y, guess, kept = ([values[mask] for mask in own] for values in (responses, predictions, scored))
         blocks, shifts = permute_blocks, significance.permute_shifts
         if self.device != "cpu":
-            from cinebold.encoding.gpu import permutation as blocks_on_device
-            from cinebold.encoding.gpu import shifts as shifts_on_device
+            from cinebold.encoding.gpu import permutation as on_device
 
-            blocks = partial(blocks_on_device.permute_blocks, device=self.device)
-            shifts = partial(shifts_on_device.permute_shifts, device=self.device)
+            blocks = partial(on_device.permute_blocks, device=self.device)
+            shifts = partial(on_device.permute_shifts, device=self.device)
         if isinstance(self.test, BlockTest):
             permuted = blocks(self.test, y, guess, kept)
             return permuted.n_at_least, permuted.maxima

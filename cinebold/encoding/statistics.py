@@ -111,22 +111,30 @@ def shared_panels(features: np.ndarray, responses: np.ndarray, dtype: type) -> n
     ----------
     responses : the first tile
     """
-    if dtype != np.float32 or responses.dtype != np.float32 or responses.shape[1] < _WORTH_COMPILING:
+    if dtype != np.float32 or not _in_one_pass(responses):
         return None
-    from cinebold.encoding.one_pass import panels_of, serves
+    from cinebold.encoding.one_pass import panels_of
 
-    return panels_of(features) if serves(responses) else None
+    return panels_of(features)
+
+
+def _in_one_pass(responses: np.ndarray) -> bool:
+    """Whether the compiled products serve, and there is enough for them to do."""
+    if responses.dtype != np.float32 or responses.shape[1] < _WORTH_COMPILING:
+        return False
+    from cinebold.encoding.one_pass import serves
+
+    return serves(responses)
 
 
 def _products(
     x: np.ndarray, y: np.ndarray, panels: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """X'Y, sums of Y and of its squares."""
-    if y.dtype == np.float32 and y.shape[1] >= _WORTH_COMPILING:
-        from cinebold.encoding.one_pass import products_in_one_pass, serves
+    if _in_one_pass(y):
+        from cinebold.encoding.one_pass import products_in_one_pass
 
-        if serves(y):
-            return products_in_one_pass(x, y, panels)
+        return products_in_one_pass(x, y, panels)
     return (
         (x.T @ y).astype(np.float64, copy=False),
         y.sum(axis=0, dtype=np.float64),

@@ -13,12 +13,12 @@ from cinebold.encoding.solvers.ridge import RidgeSolver
 _N_BLOCKS = 8
 
 
-class _OnDevice(RidgeSolver):
-    """A solver whose products with X'Y are done on a device, in float64.
+class DeviceRidgeSolver(RidgeSolver):
+    """`ridge.RidgeSolver` whose products with X'Y are done on a device, in float64.
 
     Parameters
     ----------
-    gram, n_samples, options : as in `RidgeSolver`; decomposed on the CPU, once for all tiles
+    gram, n_samples, options : as there; decomposed on the CPU, once for all tiles
     device : "cpu", "cuda" or "cuda:N"
     """
 
@@ -73,9 +73,5 @@ class _OnDevice(RidgeSolver):
         return to_device(values, self._device, torch.float64)
 
 
-class DeviceRidgeSolver(_OnDevice):
-    """`ridge.RidgeSolver` on a device, see `_OnDevice`."""
-
-
-class DeviceOLSSolver(_OnDevice, OLSSolver):
-    """`ols.OLSSolver` on a device, see `_OnDevice`."""
+class DeviceOLSSolver(DeviceRidgeSolver, OLSSolver):
+    """`ols.OLSSolver` on a device."""
